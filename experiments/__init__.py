@@ -1,0 +1,1 @@
+"""Experiments: one YAML file a game day, and the faults they may use. Imports nothing heavy."""

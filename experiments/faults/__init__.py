@@ -1,0 +1,1 @@
+"""Faults: action, choice of targets, evidence and undo of each, in one registry."""

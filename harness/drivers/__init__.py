@@ -1,0 +1,1 @@
+"""Drivers: one outside system each. None imports another."""

@@ -1,0 +1,158 @@
+"""Facts about cluster objects, derived from their state and keyed by uid (CASES B03). No I/O, no client types.
+
+A fact is what a watch event becomes before it enters the record: small, frozen, with None where the object has not
+said it (None is never read as 0: CASES B05).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Base of all facts.
+
+    Attributes:
+        uid: Of the object.
+        namespace: Empty for cluster objects.
+        name: Of the object.
+        resource_version: Of the state it was derived from.
+        deleted: The object is gone.
+    """
+
+    kind: ClassVar[str] = ""
+    uid: str
+    namespace: str
+    name: str
+    resource_version: str = ""
+    deleted: bool = False
+
+    @property
+    def subject(self) -> str:
+        """Return ``namespace/name``, or the name of a cluster object."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def detail(self) -> dict[str, Any]:
+        """Return the fact as plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_detail(cls, detail: Mapping[str, Any]) -> Self:
+        """Build the fact from plain JSON; unknown keys of newer records are ignored."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in detail.items() if key in known})
+
+
+@dataclass(frozen=True, slots=True)
+class PodFact(Fact):
+    """A pod. ``ready`` is condition Ready=True without a deletionTimestamp (CASES A12)."""
+
+    kind: ClassVar[str] = "pod"
+    labels: dict[str, str] = field(default_factory=dict)
+    node: str = ""
+    phase: str = ""
+    ready: bool = False
+    terminating: bool = False
+    owner: str = ""
+    restarts: int = 0
+    created_unix_s: float | None = None
+    scheduled_unix_s: float | None = None
+    ready_unix_s: float | None = None
+    disruption: str = ""
+    reason: str = ""
+
+    @property
+    def terminal(self) -> bool:
+        """Tell whether the pod has ended for good."""
+        return self.phase in {"Succeeded", "Failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFact(Fact):
+    """A node. ``taints`` are ``key=value:effect``."""
+
+    kind: ClassVar[str] = "node"
+    labels: dict[str, str] = field(default_factory=dict)
+    ready: bool = False
+    unschedulable: bool = False
+    taints: list[str] = field(default_factory=list)
+    allocatable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadFact(Fact):
+    """A Deployment (or StatefulSet): what was asked of it and what it has."""
+
+    kind: ClassVar[str] = "workload"
+    workload_kind: str = "Deployment"
+    generation: int = 0
+    observed_generation: int = 0
+    spec_replicas: int | None = None
+    replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    updated_replicas: int = 0
+    selector: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HpaFact(Fact):
+    """A HorizontalPodAutoscaler. ``able`` and ``active`` are conditions AbleToScale and ScalingActive."""
+
+    kind: ClassVar[str] = "hpa"
+    target: str = ""
+    min_replicas: int = 1
+    max_replicas: int = 1
+    current_replicas: int | None = None
+    desired_replicas: int | None = None
+    cpu_target_percent: int | None = None
+    cpu_current_percent: int | None = None
+    metric_current: dict[str, float] = field(default_factory=dict)
+    able: bool | None = None
+    active: bool | None = None
+    active_reason: str = ""
+    limited: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledObjectFact(Fact):
+    """A KEDA ScaledObject."""
+
+    kind: ClassVar[str] = "scaledobject"
+    target: str = ""
+    hpa_name: str = ""
+    min_replicas: int = 0
+    max_replicas: int = 100
+    polling_interval_s: float = 30.0
+    cooldown_s: float = 300.0
+    ready: bool | None = None
+    active: bool | None = None
+    fallback: bool | None = None
+    paused: bool = False
+    ready_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PdbFact(Fact):
+    """A PodDisruptionBudget. ``min_available`` and ``max_unavailable`` are as written (``2`` or ``40%``)."""
+
+    kind: ClassVar[str] = "pdb"
+    generation: int = 0
+    observed_generation: int = 0
+    min_available: str | None = None
+    max_unavailable: str | None = None
+    selector: dict[str, str] = field(default_factory=dict)
+    current_healthy: int | None = None
+    desired_healthy: int | None = None
+    expected_pods: int | None = None
+    disruptions_allowed: int | None = None
+    computed: bool | None = None
+
+
+FACTS: dict[str, type[Fact]] = {
+    cls.kind: cls for cls in (PodFact, NodeFact, WorkloadFact, HpaFact, ScaledObjectFact, PdbFact)
+}
+"""Every kind of fact by the event kind it travels under."""

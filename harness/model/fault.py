@@ -1,0 +1,136 @@
+"""Faults as values: what is planned, what was done, what it did. No I/O; actions live in ``experiments.faults``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from harness.model.time import Window
+
+
+class Effect(StrEnum):
+    """Whether a fault bit."""
+
+    CONFIRMED = "CONFIRMED"
+    ABSENT = "ABSENT"
+    UNCLEAR = "UNCLEAR"
+
+
+class Loss(StrEnum):
+    """Kind of loss a fault causes; PDBs hold voluntary losses only (Kubernetes, "Disruptions")."""
+
+    ABRUPT = "abrupt kill"
+    GRACEFUL = "graceful delete"
+    EVICTION = "eviction"
+    NONE = "none"
+
+    @property
+    def voluntary(self) -> bool:
+        """Tell whether a disruption budget is asked before this loss."""
+        return self is Loss.EVICTION
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One verb that an experiment needs, in the words of a SelfSubjectAccessReview."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    subresource: str = ""
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        """Return ``create pods/eviction in agents``."""
+        what = self.resource + (f"/{self.subresource}" if self.subresource else "")
+        what += f".{self.group}" if self.group else ""
+        return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
+
+
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """A fault as the experiment file asks for it.
+
+    Attributes:
+        name: Name of the activity in the file's method; unique there.
+        action: Key in `FAULTS`.
+        arguments: Arguments of the action, validated.
+        at_s: Seconds after the burst gate at which it is due.
+        max_hold_s: How long its effect may stay at most.
+        loss: Kind of loss.
+        undo: How it is taken back; ``none`` only with ``undo_reason``.
+        undo_reason: Why nothing has to be taken back.
+    """
+
+    name: str
+    action: str
+    arguments: Mapping[str, Any]
+    at_s: float
+    max_hold_s: float
+    loss: Loss
+    undo: str = "none"
+    undo_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A fault that was carried out.
+
+    Attributes:
+        fault: Name of the `FaultPlan`.
+        action: Key in `FAULTS`.
+        window: From its permit to its evidence (or its undo).
+        loss: Kind of loss.
+        asked: How many victims were asked for.
+        victims: ``kind/namespace/name`` of each victim, with its uid.
+        effect: Whether it bit.
+        reason: Why, in one sentence.
+    """
+
+    fault: str
+    action: str
+    window: Window
+    loss: Loss
+    asked: int
+    victims: tuple[Mapping[str, str], ...]
+    effect: Effect
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRecord:
+    """How to take one change back, as self-contained data that needs no fault code (DESIGN U1, U4).
+
+    Attributes:
+        record_id: Unique within the run.
+        run_id: The run that owns it.
+        fault: Name of the `FaultPlan`.
+        api_version: Of the object to restore.
+        kind: Of the object to restore.
+        namespace: Empty for cluster objects.
+        name: Of the object.
+        uid: Of the object; an undo on another uid is refused.
+        operation: ``patch``, ``delete``, ``create`` or ``none`` (nothing to restore, a controller replaces it).
+        prior: Values before, by JSON pointer.
+        applied: Values that we set, by JSON pointer; an undo restores only what still has them.
+        deadline_unix_s: When the reaper takes it back, whatever the run does.
+        done: Whether it was taken back.
+        outcome: What the undo found.
+    """
+
+    record_id: str
+    run_id: str
+    fault: str
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    operation: str
+    prior: Mapping[str, Any] = field(default_factory=dict)
+    applied: Mapping[str, Any] = field(default_factory=dict)
+    deadline_unix_s: float = 0.0
+    done: bool = False
+    outcome: str = ""

@@ -1,0 +1,132 @@
+"""Load as values: stages of a profile, the plan that is offered, and what the generator says of itself. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+REQUEST_COLUMNS = (
+    "intended_s",
+    "start_s",
+    "latency_s",
+    "status",
+    "outcome",
+    "endpoint",
+    "worker",
+    "seq",
+    "pod",
+)
+"""Columns of the request log. ``intended_s`` and ``start_s`` count from the run's origin; ``status`` is the
+HTTP code or 0 where none came; ``outcome`` is a `RequestOutcome`; ``pod`` is who answered, or empty."""
+
+
+class RequestOutcome(StrEnum):
+    """How one request ended."""
+
+    OK = "ok"
+    HTTP_ERROR = "http_error"
+    TIMEOUT = "timeout"
+    CONNECT_ERROR = "connect_error"
+    BROKEN = "broken"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of load: the arrival rate goes linearly from ``from_rps`` to ``to_rps`` within ``duration_s``."""
+
+    name: str
+    duration_s: float
+    from_rps: float
+    to_rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProfile:
+    """A named shape with a request mix.
+
+    Attributes:
+        name: Key in `PROFILES`.
+        stages: What is offered, in order; stage names ``baseline``, ``ramp``, ``burst`` and ``cooldown`` are known to
+            the conductor.
+        user_classes: Locust user classes by name, with weights.
+        floor_ratio: Achieved over offered below which the run proves nothing.
+        users_max: Upper limit of concurrent users.
+        request_timeout_s: Client time-out of one request.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    user_classes: Mapping[str, float]
+    floor_ratio: float = 0.95
+    users_max: int = 200
+    request_timeout_s: float = 5.0
+
+    @property
+    def duration_s(self) -> float:
+        """Length of all stages."""
+        return sum(stage.duration_s for stage in self.stages)
+
+    @property
+    def peak_rps(self) -> float:
+        """Highest rate offered."""
+        return max((max(s.from_rps, s.to_rps) for s in self.stages), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What a load driver is told.
+
+    Attributes:
+        profile: The profile, already scaled.
+        gateway_url: The only host that may be asked.
+        seed: Seed of arrivals and payloads.
+        header_names: Names (never values) of the headers to add; values come from the environment or a file.
+        payload_file: JSON lines, one payload each, or empty.
+        rate_max_rps: The target's limit; a plan above it is refused.
+        loopback_only: Refuse every address outside 127/8 (the local testbed).
+        options: Options of the user classes, such as ``tool_calls``.
+    """
+
+    profile: LoadProfile
+    gateway_url: str
+    seed: int
+    rate_max_rps: float
+    loopback_only: bool = False
+    header_names: tuple[str, ...] = ()
+    payload_file: str = ""
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSnapshot:
+    """What the generator says of itself, once a second.
+
+    Attributes:
+        t_s: Seconds since the run's origin.
+        stage: Name of the stage that is on; ``idle`` before and ``ended`` after.
+        offered_rps: Arrivals that the profile asked for during the last second.
+        achieved_rps: Requests that were started during the last second.
+        requests: Requests finished so far.
+        failures: Of these, not good.
+        inflight: Started and not finished.
+        dropped: Arrivals that could not be started (no free user).
+        workers: Worker processes alive.
+        users: Users alive.
+        cpu_ratio: Share of one core the generator used.
+        lag_s: Worst lateness of a start against its intended time in the last second.
+    """
+
+    t_s: float
+    stage: str
+    offered_rps: float
+    achieved_rps: float
+    requests: int
+    failures: int
+    inflight: int
+    dropped: int
+    workers: int
+    users: int
+    cpu_ratio: float
+    lag_s: float

@@ -1,0 +1,71 @@
+"""A target: the cluster and the systems round it that a run may touch. No I/O; secrets are named, never held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.model.signal import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A permitted target of `gameday.toml`. All identity fields must match before anything is read (DESIGN 1.4).
+
+    Attributes:
+        name: Name in `gameday.toml`.
+        kind: ``local``, ``kind`` or ``cluster``.
+        context: Name of the kubeconfig context.
+        kubeconfig: Path of the one kubeconfig file.
+        api_server: Pattern (fnmatch) that the API server's URL must match.
+        kube_system_uid: uid of the namespace kube-system.
+        opt_in_label: ``key=value`` that kube-system and every namespace of the experiment must carry.
+        namespaces: Namespaces that faults may touch.
+        gateway_url: The only address that load goes to.
+        prometheus_url: Base URL of Prometheus.
+        prometheus_token_env: Name of the environment variable with its bearer token, or empty.
+        prometheus_ca_file: CA of Prometheus, or empty for the system's.
+        rate_max_rps: Load above it is refused.
+        loopback_only: Every address must lie in 127/8.
+        scrape_interval_s: How often Prometheus scrapes.
+        components: What the target says it has (``core``, ``platform``, ``keda``).
+        generation: Identity of this boot of a testbed, or empty.
+        system_namespace: Where Lease and undo records live.
+        signals: The query pack by signal name.
+        header_names: Headers of the load whose values come from the environment (``NAME`` → ``GAMEDAY_HEADER_NAME``).
+        addresses: Further addresses by name, such as ``redis_url``.
+    """
+
+    name: str
+    kind: str
+    context: str
+    kubeconfig: str
+    api_server: str
+    kube_system_uid: str
+    opt_in_label: str
+    namespaces: tuple[str, ...]
+    gateway_url: str
+    prometheus_url: str
+    rate_max_rps: float
+    prometheus_token_env: str = ""
+    prometheus_ca_file: str = ""
+    loopback_only: bool = False
+    scrape_interval_s: float = 15.0
+    components: tuple[str, ...] = ()
+    generation: str = ""
+    system_namespace: str = "gameday-system"
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    header_names: tuple[str, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterIdentity:
+    """What a cluster says it is. Read before anything else, and nothing more is read where it does not match."""
+
+    context: str
+    api_server: str
+    kube_system_uid: str
+    kube_system_labels: Mapping[str, str]
+    user: str = ""
+    server_version: str = ""

@@ -1,0 +1,1 @@
+"""Reporters: a record and its verdicts become text. They judge nothing."""
