@@ -9,12 +9,13 @@ Event kinds (actor in brackets) and their details:
     stop       [harness] subject=who asked, detail={"reason"}
     pod, node, workload, hpa, scaledobject, pdb
                [cluster] subject=namespace/name, detail=Fact.detail()
-    watch      [cluster] subject=resource, detail={"state": "open"|"hole"|"lost"|"closed", "gap_s": float, "reason": str}
+    watch      [cluster] subject=resource, detail={"state": "open"|"hole"|"lost"|"closed", "gap_s", "reason"}
     k8s-event  [cluster] subject=namespace/name, detail={"reason", "message", "type", "involved"}
     load       [load]    subject=stage, detail=LoadSnapshot fields
     load-edge  [load]    subject="first-request"|"last-answer"|"lost"|"started"|"ended", detail={...}
-    fault      [chaos]   subject=fault name, detail={"step": "due"|"permit"|"denied"|"undo-recorded"|"acted"|"evidence"|
-                          "failed", "victims": [{"kind","namespace","name","uid"}], "asked": int, "effect", "reason", "loss"}
+    fault      [chaos]   subject=fault name, detail={"step": "due"|"permit"|"denied"|"undo-recorded"|"acted"|
+                          "evidence"|"failed", "action", "victims": [{"kind", "namespace", "name", "uid"}],
+                          "asked": int, "effect", "reason", "loss"}
     undo       [harness] subject=fault name, detail={"step": "start"|"done"|"failed", "record_id", "outcome"}
     sample     [metrics] subject=signal, detail={"value": float, "labels": {...}}: the live view, never judged
     residue    [harness] subject=object, detail={"difference", "ours": bool, "command": str}
