@@ -1,0 +1,134 @@
+"""The guard: what must be true of a target, a plan and a cluster before anything is touched. Pure; fails closed.
+
+Nothing here reads a cluster or a file: the caller hands in what it read, in the order of `GUARD_ORDER`, and reads no
+more after a refusal.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from harness.model.errors import Refusal
+from harness.model.experiment import Experiment
+from harness.model.fault import Permission, UndoRecord
+from harness.model.target import ClusterIdentity, Target
+
+GUARD_ORDER = ("plan", "identity", "opt-in", "permissions", "lease", "leftovers", "clocks")
+SKEW_MAX_S = 2.0
+"""Above it windows of two clocks cannot be laid over each other (scrapes are 2 to 15 s apart)."""
+
+
+def check_plan(experiment: Experiment, target: Target) -> None:
+    """Refuse a plan that the target does not allow. Needs no cluster.
+
+    Raises:
+        Refusal: Load above the limit, an address that is not loopback on a loopback target, a namespace or a component
+            that the target does not have.
+    """
+    if experiment.load.peak_rps > target.rate_max_rps:
+        problem = (
+            f"the load peaks at {experiment.load.peak_rps:g} rps, target {target.name} allows {target.rate_max_rps:g}"
+        )
+        raise Refusal("rate", problem, "lower load.scale in the experiment, or raise rate_max_rps in gameday.toml")
+    missing = [name for name in experiment.components if name not in target.components]
+    if missing:
+        remedy = f"`gameday testbed up --with {missing[0]}`" if target.kind == "local" else "install it on the target"
+        raise Refusal("components", f"target {target.name} has no {', '.join(missing)}", remedy)
+    outside = [name for name in experiment.scope.namespaces if name not in target.namespaces]
+    if outside:
+        problem = f"namespace {outside[0]} is not among the target's ({', '.join(target.namespaces)})"
+        raise Refusal("namespace", problem, f"add it to targets.{target.name}.namespaces if it may be touched")
+    if target.loopback_only:
+        for url in (target.gateway_url, target.prometheus_url, target.api_server.replace("*", "1")):
+            _check_loopback(url)
+
+
+def _check_loopback(url: str) -> None:
+    host = urlsplit(url).hostname or ""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        remedy = "this target is loopback only: an address outside 127.0.0.0/8 would leave the machine"
+        raise Refusal("loopback", f"{url} is not a loopback address", remedy)
+
+
+def check_identity(target: Target, identity: ClusterIdentity) -> None:
+    """Refuse a cluster that is not positively the target (DESIGN 1.4; CASES A16).
+
+    Raises:
+        Refusal: With code ``identity``; the text says which field differs.
+    """
+    pairs = (
+        ("context", identity.context, target.context, identity.context == target.context),
+        ("API server", identity.api_server, target.api_server, fnmatchcase(identity.api_server, target.api_server)),
+        ("kube-system uid", identity.kube_system_uid, target.kube_system_uid,
+         bool(target.kube_system_uid) and identity.kube_system_uid == target.kube_system_uid),
+    )  # fmt: skip
+    for what, found, wanted, same in pairs:
+        if not same:
+            problem = f"{what} is {found!r}, target {target.name} is {wanted!r}"
+            raise Refusal(
+                "identity", problem, "this is another cluster than the one that was permitted; nothing was read"
+            )
+    if target.kind == "kind" and not identity.context.startswith("kind-"):
+        raise Refusal(
+            "identity", f"context {identity.context!r} is not a kind cluster's", "kind contexts begin with kind-"
+        )
+    if target.kind in {"kind", "local"}:
+        _check_loopback(identity.api_server)
+    _check_label(target, "kube-system", identity.kube_system_labels)
+
+
+def check_opt_in(target: Target, labels: Mapping[str, Mapping[str, str] | None]) -> None:
+    """Refuse namespaces that do not exist or do not carry the opt-in label.
+
+    Args:
+        target: The target.
+        labels: Labels by namespace; None where there is no such namespace.
+
+    Raises:
+        Refusal: With code ``opt-in``.
+    """
+    for namespace, found in labels.items():
+        if found is None:
+            raise Refusal("opt-in", f"there is no namespace {namespace}", "deploy the platform first")
+        _check_label(target, namespace, found)
+
+
+def _check_label(target: Target, namespace: str, labels: Mapping[str, str]) -> None:
+    key, _, value = target.opt_in_label.partition("=")
+    if labels.get(key) != value:
+        remedy = f"if it may be broken on purpose: kubectl label namespace {namespace} {target.opt_in_label}"
+        raise Refusal("opt-in", f"namespace {namespace} does not carry {target.opt_in_label}", remedy)
+
+
+def check_permissions(missing: Sequence[Permission]) -> None:
+    """Refuse a run that would fail half-way for lack of a permission."""
+    if missing:
+        raise Refusal(
+            "permission",
+            "not allowed: " + "; ".join(str(permission) for permission in missing),
+            "grant these verbs to the runner",
+        )
+
+
+def check_leftovers(records: Sequence[UndoRecord]) -> None:
+    """Refuse a cluster on which an earlier run left something to undo (DESIGN U5)."""
+    if records:
+        names = ", ".join(f"{r.kind} {r.namespace}/{r.name} (run {r.run_id})" for r in records[:5])
+        raise Refusal(
+            "leftovers", f"an earlier run left {len(records)} undo record(s): {names}", "run `gameday recover`"
+        )
+
+
+def check_clocks(skews_s: Mapping[str, float]) -> None:
+    """Refuse clocks that are too far apart to lay one record over another."""
+    for system, skew_s in skews_s.items():
+        if not abs(skew_s) <= SKEW_MAX_S:
+            problem = f"the clock of {system} differs from ours by {skew_s:+.1f} s (limit {SKEW_MAX_S:g} s)"
+            raise Refusal("clocks", problem, "synchronise the clocks (NTP)")

@@ -1,0 +1,214 @@
+"""`gameday.toml` and the environment, validated. Must not reach any cluster: it reads two files and `os.environ`.
+
+The local target's identity (API server, kube-system uid, addresses) comes from the target file that the testbed writes
+at every boot; every other target states it in `gameday.toml`. An empty identity field is an error, never a wildcard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.model.errors import SpecError
+from harness.model.signal import Signal
+from harness.model.target import Target
+
+SETTINGS_FILE = "gameday.toml"
+TARGET_SCHEMA = "gameday.target/1"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Objectives(_Strict):
+    """What the platform promises; experiments may be stricter, never silently laxer."""
+
+    success_ratio: float = Field(0.995, gt=0, lt=1, description="share of requests that must succeed")
+    backlog_age_max: str = Field("5m", description="age of the oldest task in the queue")
+    planner_ready_min: int = Field(2, ge=1, description="planner pods that must always be Ready")
+
+
+class SignalSetting(_Strict):
+    """One query of a pack."""
+
+    query: str = Field(min_length=1)
+    unit: str = ""
+    counter: bool = False
+    gap_max_s: float = Field(15.0, gt=0, description="a larger hole makes what leans on it inconclusive")
+
+
+class TargetSetting(_Strict):
+    """One target as written."""
+
+    kind: Literal["local", "kind", "cluster"]
+    opt_in_label: str = Field(pattern=r"^[^=]+=[^=]+$")
+    namespaces: list[str] = Field(min_length=1)
+    rate_max_rps: float = Field(gt=0, description="no default: nobody's cluster may be flooded by omission")
+    query_pack: str
+    instance: str = Field("default", description="local only: name of the testbed instance")
+    context: str = ""
+    kubeconfig: str = Field("", description="one file; default: KUBECONFIG if it names one file, else ~/.kube/config")
+    api_server: str = ""
+    kube_system_uid: str = ""
+    gateway_url: str = ""
+    prometheus_url: str = ""
+    prometheus_token_env: str = ""
+    prometheus_ca_file: str = ""
+    scrape_interval_s: float = Field(15.0, gt=0)
+    loopback_only: bool = False
+    header_names: list[str] = Field(default_factory=list, description="values: GAMEDAY_HEADER_<NAME>")
+    components: list[str] = Field(default_factory=lambda: ["core", "platform", "keda"])
+
+
+class Settings(_Strict):
+    """The whole file."""
+
+    default_target: str = ""
+    objectives: Objectives = Objectives()  # type: ignore[call-arg]  # every field has a default
+    targets: dict[str, TargetSetting]
+    query_packs: dict[str, dict[str, SignalSetting]]
+    path: str = SETTINGS_FILE
+
+
+def load_settings(path: Path) -> Settings:
+    """Read `gameday.toml`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        SpecError: The file is missing, no TOML, or a key is unknown, missing or of the wrong kind.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SpecError(
+            path.name, "", "there is no such file", "run from the project's folder, or pass --settings"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(path.name, "", f"not TOML: {error}", "mend the line named") from None
+    try:
+        return Settings(**document, path=path.name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SpecError(path.name, key, first["msg"], "see the comments in the shipped gameday.toml") from None
+
+
+def choose_target(settings: Settings, named: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the name of the target: the option, else GAMEDAY_TARGET, else `default_target`, else None."""
+    return named or environ.get("GAMEDAY_TARGET") or settings.default_target or None
+
+
+def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | None = None) -> Target:
+    """Make a target of what is written about it.
+
+    Args:
+        settings: The settings.
+        name: Name of the target.
+        environ: The environment; `os.environ` where None.
+
+    Returns:
+        The target, with every identity field set.
+
+    Raises:
+        SpecError: Unknown name, an empty identity field, or a local target whose testbed is not up.
+    """
+    environ = os.environ if environ is None else environ
+    written = settings.targets.get(name)
+    if written is None:
+        known = ", ".join(sorted(settings.targets)) or "none"
+        raise SpecError(settings.path, "targets", f"no target {name!r}", f"known targets: {known}")
+    facts = (
+        _testbed_facts(written, environ) if written.kind == "local" else _stated_facts(settings, name, written, environ)
+    )
+    return Target(
+        name=name,
+        kind=written.kind,
+        opt_in_label=written.opt_in_label,
+        namespaces=tuple(written.namespaces),
+        rate_max_rps=written.rate_max_rps,
+        loopback_only=written.loopback_only or written.kind == "local",
+        prometheus_token_env=written.prometheus_token_env,
+        prometheus_ca_file=written.prometheus_ca_file,
+        header_names=tuple(written.header_names),
+        signals=_signals(settings, name, written.query_pack),
+        **facts,
+    )
+
+
+def _signals(settings: Settings, target: str, pack: str) -> dict[str, Signal]:
+    written = settings.query_packs.get(pack)
+    if written is None:
+        raise SpecError(settings.path, f"targets.{target}.query_pack", f"no query pack {pack!r}", "add [query_packs.…]")
+    return {name: Signal(name, s.query, s.unit, s.counter, s.gap_max_s) for name, s in written.items()}
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Return the folder under which testbeds keep their state."""
+    return Path(environ.get("GAMEDAY_STATE_DIR") or platformdirs.user_state_path("gameday", appauthor=False))
+
+
+def _testbed_facts(written: TargetSetting, environ: Mapping[str, str]) -> dict[str, Any]:
+    path = state_dir(environ) / "testbeds" / written.instance / "target.json"
+    remedy = "start it with `gameday testbed up`, or use `make gameday`, which starts and stops it"
+    try:
+        told = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SpecError("target local", "", f"the testbed {written.instance!r} is not up", remedy) from None
+    except ValueError as error:
+        raise SpecError(str(path), "", f"not JSON: {error}", remedy) from None
+    if told.get("schema") != TARGET_SCHEMA:
+        raise SpecError(str(path), "schema", f"{told.get('schema')!r} is not {TARGET_SCHEMA!r}", remedy)
+    try:
+        return {
+            "context": told["context"],
+            "kubeconfig": told["kubeconfig"],
+            "api_server": told["api_server"],
+            "kube_system_uid": told["kube_system_uid"],
+            "gateway_url": told["gateway_url"],
+            "prometheus_url": told["prometheus_url"],
+            "scrape_interval_s": float(told["scrape_interval_s"]),
+            "components": tuple(told["components"]),
+            "generation": told["generation"],
+            "addresses": {"redis_url": told["redis_url"]},
+        }
+    except KeyError as error:
+        raise SpecError(str(path), str(error.args[0]), "missing", remedy) from None
+
+
+def _stated_facts(settings: Settings, name: str, written: TargetSetting, environ: Mapping[str, str]) -> dict[str, Any]:
+    for key in ("context", "api_server", "kube_system_uid", "gateway_url", "prometheus_url"):
+        if not getattr(written, key):
+            remedy = "state it; an empty identity is never a wildcard"
+            raise SpecError(settings.path, f"targets.{name}.{key}", "is empty", remedy)
+    return {
+        "context": written.context,
+        "kubeconfig": written.kubeconfig or _one_kubeconfig(environ),
+        "api_server": written.api_server,
+        "kube_system_uid": written.kube_system_uid,
+        "gateway_url": written.gateway_url,
+        "prometheus_url": written.prometheus_url,
+        "scrape_interval_s": written.scrape_interval_s,
+        "components": tuple(written.components),
+    }
+
+
+def _one_kubeconfig(environ: Mapping[str, str]) -> str:
+    """Return the kubeconfig file; several paths are refused, since the client would fall to localhost (CASES A16)."""
+    value = environ.get("KUBECONFIG", "")
+    if os.pathsep in value.strip(os.pathsep):
+        remedy = "set targets.NAME.kubeconfig to the one file that has the context"
+        raise SpecError("KUBECONFIG", "", "names several files", remedy)
+    return value.strip(os.pathsep) or str(Path.home() / ".kube" / "config")
