@@ -1,0 +1,169 @@
+"""The pulse of a run: polls every driver, numbers what they saw, and says when the run must stop.
+
+The only place that appends to the journal. Must not decide what a phase does (`conductor`) nor judge anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from harness.model.errors import PortError, Stopped
+from harness.model.experiment import Experiment
+from harness.model.target import Target
+from harness.model.timeline import Event
+from harness.ports import Drivers, Observation, Permit
+
+TICK_S = 0.25
+"""How often drivers are polled: well under the shortest limit that is judged (1 s)."""
+
+SAMPLE_EVERY_S = 2.0
+LIVE_SIGNALS = ("queue_oldest_task_age_seconds", "queue_depth")
+
+
+class Journal(Protocol):
+    """Where numbered events go (`harness.store` implements it)."""
+
+    def append(self, event: Event) -> None:
+        """Store one event; it is on disk when this returns."""
+        ...
+
+
+class StopFlag:
+    """A stop request. Set once; later requests change nothing, so they never cut an undo short."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def request(self, reason: str) -> None:
+        """Ask the run to stop."""
+        self.reason = self.reason or reason
+
+    def __bool__(self) -> bool:
+        """Tell whether a stop was asked for."""
+        return bool(self.reason)
+
+
+class Pulse:
+    """One run's heartbeat; also the office that grants faults.
+
+    Attributes:
+        permits_open: Whether faults may start at all; the conductor opens it with the burst gate.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        target: Target,
+        drivers: Drivers,
+        journal: Journal,
+        stop: StopFlag,
+        live: Callable[[Event], None],
+    ) -> None:
+        self._experiment = experiment
+        self._target = target
+        self._drivers = drivers
+        self._journal = journal
+        self._stop = stop
+        self._live = live
+        self._seq = 0
+        self._sampled_s = -SAMPLE_EVERY_S
+        self.permits_open = False
+        self.load_lost = ""
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the run's origin."""
+        return self._drivers.clock.now_s()
+
+    def say(self, kind: str, subject: str, detail: Mapping[str, Any] | None = None, actor: str = "harness") -> None:
+        """Append an event of our own."""
+        self._append(Observation(self.now_s, actor, kind, subject, detail or {}))
+
+    def _append(self, seen: Observation) -> None:
+        self._seq += 1
+        event = Event(self._seq, seen.t_s, seen.actor, seen.kind, seen.subject, seen.detail)
+        self._journal.append(event)
+        self._live(event)
+        if seen.kind == "load-edge" and seen.subject == "lost":
+            self.load_lost = str(seen.detail.get("reason", "the load generator died"))
+
+    def poll(self) -> None:
+        """Take in what every driver saw since the last call."""
+        for driver in (self._drivers.observer, self._drivers.chaos, self._drivers.load):
+            for seen in driver.poll():
+                self._append(seen)
+
+    def tick(self) -> None:
+        """Poll once, sample the live view, and wait a tick.
+
+        Raises:
+            Stopped: A stop was asked for, the Lease is lost, or the run took too long.
+        """
+        self.poll()
+        self._sample()
+        if not self._drivers.lease.held:
+            self._stop.request("the Lease could not be renewed: another run may have started")
+        if self.now_s > self._experiment.timeout_s:
+            self._stop.request(f"the experiment's timeout of {self._experiment.timeout_s:g} s passed")
+        if self._stop:
+            self.say("stop", "run", {"reason": self._stop.reason})
+            raise Stopped(self._stop.reason)
+        self._drivers.clock.sleep(TICK_S)
+
+    def wait_until(self, done: Callable[[], bool], limit_s: float, every_s: float = 0.0) -> bool:
+        """Tick until something is so.
+
+        Args:
+            done: What is waited for.
+            limit_s: Longest wait in seconds.
+            every_s: How often to look, for looks that cost a request; every tick by default.
+
+        Returns:
+            Whether it came to be within the limit.
+
+        Raises:
+            Stopped: See `tick`.
+        """
+        deadline_s = self.now_s + limit_s
+        while not done():
+            if self.now_s >= deadline_s:
+                return False
+            self._tick_for(every_s)
+        return True
+
+    def _tick_for(self, duration_s: float) -> None:
+        until_s = self.now_s + duration_s
+        self.tick()
+        while self.now_s < until_s:
+            self.tick()
+
+    def _sample(self) -> None:
+        if self.now_s - self._sampled_s < SAMPLE_EVERY_S:
+            return
+        self._sampled_s = self.now_s
+        for name in LIVE_SIGNALS:
+            signal = self._target.signals.get(name)
+            if signal is None:
+                continue
+            try:
+                values = self._drivers.metrics.instant(signal)
+            except PortError as error:
+                self.say("sample", name, {"value": None, "reason": str(error)}, actor="metrics")
+                return
+            for labels, value in values.items():
+                self.say("sample", name, {"value": value, "labels": labels}, actor="metrics")
+
+    def permit(self, fault: str) -> Permit:
+        """Say whether a fault may start now; fails closed (DESIGN §3)."""
+        if self._stop:
+            return Permit(False, f"a stop was asked for: {self._stop.reason}")
+        if not self.permits_open:
+            return Permit(False, "no fault may start outside the inject phase")
+        if not self._drivers.lease.held:
+            return Permit(False, "the Lease is not held")
+        if self.load_lost:
+            return Permit(False, f"the load is lost: {self.load_lost}")
+        if fault not in {plan.name for plan in self._experiment.faults}:
+            return Permit(False, f"the experiment has no fault {fault!r}")
+        return Permit(True)
