@@ -77,6 +77,7 @@ class SignalHarvest:
         step_s: Step that was asked for.
         warnings: What the store said besides; any of it makes the answer partial (CASES C11).
         error: Why there is no answer, or empty.
+        infos: Advice of the store about the query; does not make the answer partial.
     """
 
     signal: Signal
@@ -84,6 +85,7 @@ class SignalHarvest:
     step_s: float = 0.0
     warnings: tuple[str, ...] = ()
     error: str = ""
+    infos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

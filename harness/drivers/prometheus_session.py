@@ -1,0 +1,165 @@
+"""The one HTTP session to Prometheus: limits, TLS, and the check that an answer is an answer.
+
+prometheus-api-client returns ``data.result`` alone, so warnings get lost (CASES C11), a login page becomes a
+JSONDecodeError and 503 becomes a RetryError (CASES C16). A response hook looks at every answer before the library does.
+No query and no reading of results here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3.util.retry import Retry
+
+from harness.model.errors import PortError
+from harness.model.target import Target
+
+SYSTEM = "prometheus"
+TIMEOUTS_S = (3.05, 20.0)
+"""Connect and read. The server's own limit is asked for as well, so that it gives up before we do."""
+
+RETRIES = Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False, redirect=0)
+"""Two short retries carry over a restart of a proxy; what still fails is reported, not hidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came beside the result of an answer."""
+
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
+
+
+class PrometheusSession:
+    """Asks one Prometheus. Every failure is a `PortError`."""
+
+    def __init__(self, target: Target, environ: Mapping[str, str]) -> None:
+        self._url = target.prometheus_url.rstrip("/")
+        if target.loopback_only:
+            check_loopback(self._url)
+        self._said = Said()
+        self._session = requests.Session()
+        self._session.trust_env = False  # REQUESTS_CA_BUNDLE and proxies of the environment would win over ours
+        self._session.verify = target.prometheus_ca_file or True
+        self._session.hooks["response"].append(self._inspect)
+        token = _token(target, environ)
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._client = PrometheusConnect(
+            url=self._url,
+            retry=RETRIES,
+            session=self._session,
+            timeout=TIMEOUTS_S,
+        )
+
+    def query(self, query: str, at_unix_s: float | None = None) -> tuple[Any, Said]:
+        """Ask an instant query; the result is a list of series, or ``[t, value]`` of a scalar."""
+        params = {"timeout": f"{TIMEOUTS_S[1] - 1:g}s"} | ({} if at_unix_s is None else {"time": f"{at_unix_s:.3f}"})
+        return self._call(f"query {query}", lambda: self._client.custom_query(query, params=params))
+
+    def query_range(self, query: str, start_unix_s: float, end_unix_s: float, step_s: float) -> tuple[Any, Said]:
+        """Ask a range query; both times are aware instants given as Unix seconds (CASES C15)."""
+        from_, to = (_aware(t) for t in (start_unix_s, end_unix_s))
+        params = {"timeout": f"{TIMEOUTS_S[1] - 1:g}s"}
+        return self._call(
+            f"query_range {query}",
+            lambda: self._client.custom_query_range(query, from_, to, f"{step_s:g}s", params=params),
+        )
+
+    def build_info(self) -> Mapping[str, Any]:
+        """Return ``/api/v1/status/buildinfo``; empty where the store has no such page (look-alikes of Prometheus)."""
+        url = f"{self._url}/api/v1/status/buildinfo"
+        try:
+            answer, _ = self._call("buildinfo", lambda: self._session.get(url, timeout=TIMEOUTS_S))
+        except PortError as error:
+            if "404" in error.problem:
+                return {}
+            raise
+        data = answer.json().get("data")
+        return data if isinstance(data, dict) else {}
+
+    def _call(self, operation: str, ask: Any) -> tuple[Any, Said]:
+        self._said = Said()
+        try:
+            result = ask()
+        except requests.RequestException as error:
+            remedy = f"check that Prometheus is up: curl {self._url}/-/ready"
+            raise PortError(SYSTEM, operation, f"no answer: {_short(error)}", remedy) from error
+        except (PrometheusApiClientException, KeyError, ValueError) as error:
+            raise PortError(SYSTEM, operation, f"not an answer of Prometheus: {_short(error)}") from error
+        return result, self._said
+
+    def _inspect(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Refuse whatever is not a good answer of Prometheus; keep its warnings and infos."""
+        place = urlsplit(response.url).path
+        if response.is_redirect:
+            problem = f"redirects to {urlsplit(response.headers.get('Location', '')).netloc or 'another page'}"
+            raise PortError(SYSTEM, place, problem, "set prometheus_url to the address that answers itself")
+        if response.status_code in {401, 403}:
+            problem = f"HTTP {response.status_code}: not allowed"
+            raise PortError(SYSTEM, place, problem, "set prometheus_token_env to the variable that holds a valid token")
+        body = _json(response, place)
+        if body.get("status") != "success":
+            problem = f"HTTP {response.status_code}: {body.get('errorType', 'error')}: {body.get('error', 'no reason')}"
+            raise PortError(SYSTEM, place, problem)
+        self._said = Said(tuple(body.get("warnings") or ()), tuple(body.get("infos") or ()))
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._session.close()
+
+
+def check_loopback(url: str) -> None:
+    """Refuse an address outside 127.0.0.0/8, before anything is sent.
+
+    Raises:
+        PortError: The host of the URL is not a loopback address.
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        problem = f"{host or url!r} is not a loopback address, and this target is loopback only"
+        raise PortError(SYSTEM, "connect", problem, "set prometheus_url to an address in 127.0.0.0/8")
+
+
+def _token(target: Target, environ: Mapping[str, str]) -> str:
+    name = target.prometheus_token_env
+    if not name:
+        return ""
+    token = environ.get(name, "")
+    if not token:
+        raise PortError(SYSTEM, "connect", f"{name} is not set", f"export {name} with a token that may query")
+    return token
+
+
+def _json(response: requests.Response, place: str) -> dict[str, Any]:
+    kind = response.headers.get("Content-Type", "no content type")
+    remedy = "prometheus_url must be the base URL of the API, not of a login page or a proxy"
+    try:
+        body = response.json()
+    except ValueError:
+        problem = f"HTTP {response.status_code} with {kind}, which is not JSON"
+        raise PortError(SYSTEM, place, problem, remedy) from None
+    if not isinstance(body, dict):
+        raise PortError(SYSTEM, place, f"HTTP {response.status_code} with JSON of another kind", remedy)
+    return body
+
+
+def _aware(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(unix_s, UTC)
+
+
+def _short(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= 300 else text[:297] + "..."  # noqa: PLR2004 - a line of a report
