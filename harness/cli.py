@@ -1,0 +1,202 @@
+"""The command ``gameday``. A composition root: wires and prints; decides nothing that a run or a judge decides.
+
+Exit statuses are those of DESIGN §3; click's own usage errors become 4.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness import exits, registries
+from harness.client import Job, RunClient
+from harness.live import LiveView
+from harness.model.errors import GameDayError, Refusal, SpecError
+from harness.settings import choose_target, load_settings
+
+_SETTINGS = str(registries.PROJECT_DIR / "gameday.toml")
+_settings_option = click.option("--settings", default=_SETTINGS, show_default="gameday.toml", metavar="FILE")
+_runs_option = click.option(
+    "--runs-dir", default="runs", show_default=True, metavar="DIR", help="Where run folders go."
+)
+
+
+class _Lazy(click.Group):
+    """Finds the testbed's commands only when they are asked for: the harness knows the testbed only as a target."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "testbed"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "testbed":
+            return super().get_command(ctx, cmd_name)
+        from testbed.cli import testbed  # noqa: PLC0415 - an optional product of its own
+
+        return testbed
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def gameday() -> None:
+    """Break a platform on purpose, under load, and say from evidence what held."""
+
+
+@gameday.command("run")
+@click.argument("name")
+@click.option("--target", metavar="NAME", help="Target of gameday.toml (else GAMEDAY_TARGET, else default_target).")
+@click.option("--seed", type=int, metavar="N", help="Seed of victims, arrivals and payloads; printed if not given.")
+@click.option("--rehearse", is_flag=True, help="Run against the in-memory twin, in seconds; touches no cluster.")
+@click.option("--with-testbed", is_flag=True, help="Start the local testbed for the run and take it down afterwards.")
+@_runs_option
+@_settings_option
+def run_command(  # noqa: PLR0913 - one parameter an option
+    name: str, target: str | None, seed: int | None, rehearse: bool, with_testbed: bool, runs_dir: str, settings: str
+) -> int:
+    """Run the game day NAME (or a file) and say what held."""
+    path = registries.experiment_path(name)
+    experiment = registries.load(path)
+    chosen = "" if rehearse else _target(settings, target)
+    if with_testbed and (rehearse or chosen != "local"):
+        raise SpecError("--with-testbed", "", "it is for --target local only")
+    console = Console(stderr=True)
+    console.print(f"{experiment.title}: about {experiment.expected_duration_s / 60:.1f} min on {chosen or 'the twin'}")
+    number = seed if seed is not None else random.SystemRandom().randrange(1, 2**31)
+    job = Job(str(path), settings, chosen, number, str(Path(runs_dir).resolve()), rehearse)
+    if not with_testbed:
+        return _run_job(job, console, experiment.expected_duration_s)
+    from harness.testbed_session import LocalTestbed  # noqa: PLC0415 - only where it is asked for
+
+    with LocalTestbed(experiment.components):
+        return _run_job(job, console, experiment.expected_duration_s)
+
+
+def _target(settings: str, named: str | None) -> str:
+    chosen = choose_target(load_settings(Path(settings)), named, os.environ)
+    if chosen is None:
+        raise SpecError("--target", "", "no target is named", "--target NAME, GAMEDAY_TARGET, or default_target")
+    return chosen
+
+
+def _run_job(job: Job, console: Console, expected_s: float) -> int:
+    with LiveView(console, expected_s) as view:
+        end = RunClient(job, view.take_message).wait()
+    if end.run_dir is None:
+        console.print(f"gameday: {end.error}", style="red", soft_wrap=True)
+        return end.exit_status
+    return _print_verdicts(end.run_dir)
+
+
+def _print_verdicts(run_dir: Path) -> int:
+    from harness.judgement import judge_run  # noqa: PLC0415 - pandas only where it is needed
+    from reports.terminal import print_verdicts  # noqa: PLC0415
+
+    judgement = judge_run(run_dir)
+    print_verdicts(Console(), judgement.record, judgement.verdicts, judgement.assumptions)
+    click.echo(f"report  {run_dir / 'report.html'}")
+    click.echo(f"exit    {judgement.exit_status}: {exits.MEANING[judgement.exit_status]}")
+    return judgement.exit_status
+
+
+@gameday.command("list")
+def list_command() -> int:
+    """List the experiments: load, faults, what they need, how long they take."""
+    table = Table("experiment", "what it does", "peak", "faults", "needs", "takes")
+    for path in sorted(registries.EXPERIMENTS_DIR.glob("*.yaml")):
+        e = registries.load(path)
+        minutes = f"{e.expected_duration_s / 60:.1f} min"
+        table.add_row(e.name, e.title, f"{e.load.peak_rps:g} rps", str(len(e.faults)), ", ".join(e.components), minutes)
+    Console().print(table)
+    return exits.HELD
+
+
+@gameday.command("validate")
+@click.argument("names", nargs=-1)
+def validate_command(names: tuple[str, ...]) -> int:
+    """Validate experiment files (all of them by default); touches nothing."""
+    from harness.drivers.chaostoolkit import ensure_valid  # noqa: PLC0415 - brings Chaos Toolkit
+
+    paths = [registries.experiment_path(name) for name in names] or sorted(registries.EXPERIMENTS_DIR.glob("*.yaml"))
+    status = exits.HELD
+    for path in paths:
+        try:
+            registries.load(path)
+            ensure_valid(path)
+            click.echo(f"{path.name}: valid")
+        except SpecError as error:
+            click.echo(f"{error}", err=True)
+            status = exits.USAGE
+    return status
+
+
+@gameday.command("new")
+@click.argument("name")
+def new_command(name: str) -> int:
+    """Write experiments/NAME.yaml and its runbook: commented, and it already runs."""
+    from harness.spec import write_new_experiment  # noqa: PLC0415
+
+    for path in write_new_experiment(name, registries.PROJECT_DIR):
+        click.echo(f"wrote {path}")
+    click.echo(f"try it: gameday run {name} --rehearse")
+    return exits.HELD
+
+
+@gameday.command("report")
+@click.argument("run", default="latest")
+@_runs_option
+def report_command(run: str, runs_dir: str) -> int:
+    """Judge the stored run RUN again and write its reports anew."""
+    from harness import store  # noqa: PLC0415
+    from harness.judgement import judge_run, write_reports  # noqa: PLC0415
+
+    run_dir = store.find_run(Path(runs_dir), run)
+    for path in write_reports(judge_run(run_dir)):
+        click.echo(f"wrote {path}")
+    return _print_verdicts(run_dir)
+
+
+@gameday.command("recover")
+@click.option("--target", metavar="NAME")
+@click.option("--run", "run_id", metavar="ID", help="Only what this run left.")
+@click.option("--list", "only_list", is_flag=True, help="Say what is left; take nothing back.")
+@_settings_option
+def recover_command(target: str | None, run_id: str | None, only_list: bool, settings: str) -> int:
+    """Take back what a dead run left on a cluster; safe to call again."""
+    from harness.recovery import recover_target  # noqa: PLC0415
+
+    return recover_target(settings, _target(settings, target), run_id, only_list, click.echo)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    sys.exit(_guarded(lambda: gameday.main(arguments, prog_name="gameday", standalone_mode=False)))
+
+
+def _guarded(act: Callable[[], Any]) -> int:
+    try:
+        status = act()
+        return int(status) if isinstance(status, int) else exits.HELD
+    except click.exceptions.Exit as asked:
+        return asked.exit_code
+    except click.ClickException as error:
+        error.show()
+        return exits.USAGE
+    except click.Abort:
+        return exits.STOPPED
+    except SpecError as error:
+        click.echo(f"gameday: {error}", err=True)
+        return exits.USAGE
+    except GameDayError as error:
+        click.echo(f"gameday: {error}", err=True)
+        identity = isinstance(error, Refusal) and error.code == "identity"
+        return exits.USAGE if identity else exits.INCONCLUSIVE
+
+
+if __name__ == "__main__":
+    main()

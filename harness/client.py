@@ -1,0 +1,124 @@
+"""The client of a run: starts the conductor in a session of its own, shows its stream, can ask it once to stop.
+
+Must not do any of the run's work: when this process dies, the conductor sees end-of-file, undoes and reports alone.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harness.model.errors import PortError
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the conductor is told, as one JSON line.
+
+    Attributes:
+        experiment: Path of the experiment file.
+        settings: Path of `gameday.toml`.
+        target: Name of the target; empty for a rehearsal.
+        seed: Seed of the run.
+        runs_dir: Where run folders go.
+        rehearse: Run against the in-memory twin.
+    """
+
+    experiment: str
+    settings: str
+    target: str
+    seed: int
+    runs_dir: str
+    rehearse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended.
+
+    Attributes:
+        exit_status: By the record (DESIGN §3).
+        run_dir: Its folder, or None where it never came to be.
+        error: One clear message where it did not.
+    """
+
+    exit_status: int
+    run_dir: Path | None
+    error: str = ""
+
+
+class RunClient:
+    """One run, seen from outside."""
+
+    def __init__(self, job: Job, show: Callable[[Mapping[str, Any]], None]) -> None:
+        self._show = show
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.conductor_main"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._write(json.dumps(asdict(job)))
+        self._asked = False
+
+    def _write(self, line: str) -> None:
+        if self._process.stdin is None:
+            raise PortError("conductor", "write", "it has no standard input")
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # it ended already; `wait` tells how
+
+    def request_stop(self, reason: str) -> None:
+        """Ask the run to stop; it undoes, reports and ends by itself. Further requests change nothing."""
+        if not self._asked:
+            self._asked = True
+            self._write(json.dumps({"stop": reason}))
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        if self._process.stdout is None:
+            raise PortError("conductor", "read", "it has no standard output")
+        for line in self._process.stdout:
+            yield json.loads(line)
+
+    def wait(self) -> RunEnd:
+        """Show the stream until the run has ended.
+
+        Returns:
+            How it ended. SIGINT and SIGTERM become one stop request; none of them cuts the undo short.
+        """
+        end: dict[str, Any] = {}
+        with _signals_become(self.request_stop):
+            for message in self._messages():
+                self._show(message)
+                end = message if message["m"] == "end" else end
+            code = self._process.wait()
+        if not end:
+            return RunEnd(3, None, f"the conductor ended with status {code} and said nothing; see its last lines above")
+        return RunEnd(int(end["exit_status"]), Path(end["run_dir"]) if end["run_dir"] else None, str(end["error"]))
+
+
+@contextmanager
+def _signals_become(request_stop: Callable[[str], None]) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into a stop request. Set explicitly: a shell's `&` leaves SIGINT ignored (CASES E04)."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        request_stop(f"{signal.Signals(number).name} to the client")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,178 @@
+"""The runs behind a pytest session: which cases there are, running each experiment once, its judgement.
+
+Belongs to the plugin (a composition root). Must not decide an exit status nor an outcome: records do.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+from rich.console import Console
+
+from harness import exits, registries
+from harness.client import Job, RunClient
+from harness.live import LiveView
+from harness.model.errors import GameDayError, PortError, SpecError
+from harness.model.verdict import Outcome, Verdict
+from harness.settings import Settings, choose_target, load_settings
+
+TURN_LIMIT_S = 3600.0
+"""Longest wait for the other workers of a session; every experiment is bounded by its own timeout."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pytest item: an assertion of an experiment."""
+
+    experiment: str
+    assertion: str
+
+    @property
+    def node_id(self) -> str:
+        """Return ``experiment:assertion``."""
+        return f"{self.experiment}:{self.assertion}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run of this session with its verdicts by assertion name."""
+
+    run_dir: Path
+    exit_status: int
+    verdicts: dict[str, Verdict]
+
+    def verdict(self, assertion: str) -> Verdict:
+        """Return one verdict; an assertion that the record does not know is inconclusive."""
+        missing = Verdict(assertion, "", Outcome.INCONCLUSIVE, "", "", "the record has no verdict of this name")
+        return self.verdicts.get(assertion, missing)
+
+    def as_property(self) -> dict[str, Any]:
+        """Return what travels from an xdist worker to the controller."""
+        return {"run_dir": str(self.run_dir), "exit_status": self.exit_status}
+
+
+@dataclass
+class PluginRuns:
+    """What a session was asked to run. Each experiment runs once, even if it raises."""
+
+    target: str
+    replay: str
+    rehearse: bool
+    seed: int
+    runs_dir: Path
+    settings_path: Path
+    experiments_dir: Path
+    quiet: bool = False
+    _done: dict[str, Judged | GameDayError] = field(default_factory=dict)
+
+    def headline(self) -> str:
+        """Return one line for pytest's header."""
+        if self.replay:
+            return f"replay of {self.replay}"
+        return f"{'rehearsal' if self.rehearse else 'target ' + self.target}, seed {self.seed}"
+
+    def cases(self) -> tuple[Case, ...]:
+        """Return every case, by reading the experiment files (or the stored run).
+
+        Raises:
+            SpecError: A file is wrong, or there is none.
+        """
+        if self.replay:
+            judged = self.judged("")
+            name = judged.run_dir.resolve().name
+            return tuple(Case(name, assertion) for assertion in judged.verdicts)
+        paths = sorted(self.experiments_dir.glob("*.yaml"))
+        if not paths:
+            raise SpecError(str(self.experiments_dir), "", "no experiment files", "`gameday new NAME` writes one")
+        experiments = [registries.load(path) for path in paths]
+        return tuple(Case(e.name, a.name) for e in experiments for a in e.assertions)
+
+    def judged(self, experiment: str) -> Judged:
+        """Return the judged run of an experiment, running it on first need.
+
+        Raises:
+            GameDayError: It never came to a record; raised again for every case of it.
+        """
+        key = self.replay or experiment
+        if key not in self._done:
+            self._done[key] = self._attempt(experiment)
+        found = self._done[key]
+        if isinstance(found, GameDayError):
+            raise found
+        return found
+
+    def _attempt(self, experiment: str) -> Judged | GameDayError:
+        try:
+            return _judge(self._stored_run() if self.replay else self._run(experiment))
+        except GameDayError as error:
+            return error
+
+    def _stored_run(self) -> Path:
+        from harness import store  # noqa: PLC0415 - pandas only where it is needed
+
+        return store.find_run(self.runs_dir, self.replay)
+
+    def _run(self, experiment: str) -> Path:
+        path = registries.experiment_path(experiment, self.experiments_dir)
+        job = Job(
+            str(path), str(self.settings_path), self.target, self.seed, str(self.runs_dir.resolve()), self.rehearse
+        )
+        expected_s = registries.load(path).expected_duration_s
+        with self._turn(), LiveView(Console(stderr=True, quiet=self.quiet), expected_s) as view:
+            end = RunClient(job, view.take_message).wait()
+        if end.run_dir is None:
+            raise PortError("conductor", experiment, end.error, f"exit status {end.exit_status}")
+        return end.run_dir
+
+    def _turn(self) -> AbstractContextManager[Any]:
+        """Wait for runs of other workers of this session; another session's run is a refusal by its Lease."""
+        session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+        if not session:
+            return nullcontext()
+        self.runs_dir.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(self.runs_dir / f".session-{session}.lock", timeout=TURN_LIMIT_S)
+
+
+def _judge(run_dir: Path) -> Judged:
+    from harness.judgement import judge_run  # noqa: PLC0415 - pandas only where it is needed
+
+    judgement = judge_run(run_dir)
+    return Judged(run_dir, judgement.exit_status, {v.assertion: v for v in judgement.verdicts})
+
+
+def settings_or_none(path: Path) -> Settings | None:
+    """Return the settings, or None where there is no such file (a rehearsal and a replay need none)."""
+    return load_settings(path) if path.exists() else None
+
+
+def target_name(settings: Settings | None, named: str | None) -> str | None:
+    """Return the target of this session, or None where nobody named one."""
+    return choose_target(settings, named, os.environ) if settings else named
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Tell a verdict in a few lines: outcome, expected, observed, reason, remedy."""
+    lines = [
+        f"{verdict.outcome.value}: {verdict.assertion}",
+        f"  expected  {verdict.expected}",
+        f"  observed  {verdict.observed}",
+        f"  reason    {verdict.reason}",
+    ]
+    return "\n".join(lines + ([f"  to do     {verdict.remedy}"] if verdict.remedy else []))
+
+
+def summary_lines(run_dir: Path) -> tuple[str, ...]:
+    """Return the lines that close a session: verdicts, report, how to judge again."""
+    judged = _judge(run_dir)
+    counts = {outcome: sum(v.outcome is outcome for v in judged.verdicts.values()) for outcome in Outcome}
+    told = ", ".join(f"{number} {outcome.value}" for outcome, number in counts.items() if number)
+    return (
+        f"gameday {run_dir.name}: {told or 'nothing judged'}: {exits.MEANING[judged.exit_status]}",
+        f"  report {run_dir / 'report.html'}",
+        f"  again  pytest -m gameday --gameday-replay {run_dir.name}",
+    )

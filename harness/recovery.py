@@ -1,0 +1,56 @@
+"""`gameday recover` (composition root): take back what a dead run left, by the records in the cluster.
+
+Needs no fault code and no run folder. Must check the target's identity before it reads anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import exits, guard
+from harness.drivers.kubernetes import connect_actor_side
+from harness.drivers.system_clock import SystemClock
+from harness.model.fault import UndoRecord
+from harness.settings import load_settings, resolve_target
+from harness.undo import recover
+
+
+def recover_target(
+    settings: str, target_name: str, run_id: str | None, only_list: bool, say: Callable[[str], None]
+) -> int:
+    """List or take back open undo records.
+
+    Args:
+        settings: Path of `gameday.toml`.
+        target_name: Name of the target.
+        run_id: Only this run's records, or None for all.
+        only_list: Say what is left and stop.
+        say: Prints a line.
+
+    Returns:
+        0 where nothing is left, 1 where something could not be taken back, 20 where something is only listed.
+    """
+    target = resolve_target(load_settings(Path(settings)), target_name)
+    side = connect_actor_side(target)
+    guard.check_identity(target, side.observer.identify())
+    records = side.ledger.open_records(run_id)
+    if not records:
+        say(f"nothing to take back on {target_name}")
+        return exits.HELD
+    for record in records:
+        say(_line(record))
+    if only_list:
+        say("take it back with `gameday recover`")
+        return exits.INCONCLUSIVE
+    done = recover(side.ledger, SystemClock.start(), run_id)
+    for record in done:
+        say(f"{'done' if record.done else 'FAILED'}: {_line(record)}: {record.outcome}")
+    for run in {record.run_id for record in done}:
+        side.ledger.close(run)
+    return exits.HELD if all(record.done for record in done) else exits.BROKEN
+
+
+def _line(record: UndoRecord) -> str:
+    what = f"{record.kind} {record.namespace + '/' if record.namespace else ''}{record.name}"
+    return f"run {record.run_id}, fault {record.fault}: {record.operation} {what}"
