@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ def gameday() -> None:
 @click.option("--with-testbed", is_flag=True, help="Start the local testbed for the run and take it down afterwards.")
 @_runs_option
 @_settings_option
-def run_command(  # noqa: PLR0913 - one parameter an option
+def run_command(
     name: str, target: str | None, seed: int | None, rehearse: bool, with_testbed: bool, runs_dir: str, settings: str
 ) -> int:
     """Run the game day NAME (or a file) and say what held."""
@@ -94,8 +95,9 @@ def _run_job(job: Job, console: Console, expected_s: float) -> int:
 
 
 def _print_verdicts(run_dir: Path) -> int:
-    from harness.judgement import judge_run  # noqa: PLC0415 - pandas only where it is needed
     from reports.terminal import print_verdicts  # noqa: PLC0415
+
+    from harness.judgement import judge_run  # noqa: PLC0415 - pandas only where it is needed
 
     judgement = judge_run(run_dir)
     print_verdicts(Console(), judgement.record, judgement.verdicts, judgement.assumptions)
@@ -174,7 +176,8 @@ def recover_command(target: str | None, run_id: str | None, only_list: bool, set
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and exit with its status."""
+    """Run the command and exit with its status; SIGTERM ends it like Ctrl-C, so that what was started is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_guarded(lambda: gameday.main(arguments, prog_name="gameday", standalone_mode=False)))
 
 

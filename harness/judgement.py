@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assertions.assumptions import ASSUMPTIONS
+from reports.registry import REPORTERS
+
 from harness import registries, store
 from harness.judge import exit_status, judge
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Verdict
-from reports.registry import REPORTERS
 
 
 @dataclass(frozen=True)

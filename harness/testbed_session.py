@@ -37,10 +37,16 @@ class LocalTestbed:
         arguments = ["up", "--owner-pid", str(os.getpid())] if self._ours else ["up"]
         for component in self._extra:
             arguments += ["--with", component]
-        if self._call(arguments, UP_LIMIT_S) != 0:
+        try:
+            self._up(arguments)
+        except BaseException:  # also an interrupt: what was started must not stay
             self._down()
-            raise PortError("testbed", "up", "it did not come up", "its message is above; logs: gameday testbed logs")
+            raise
         return self
+
+    def _up(self, arguments: list[str]) -> None:
+        if self._call(arguments, UP_LIMIT_S) != 0:
+            raise PortError("testbed", "up", "it did not come up", "its message is above; logs: gameday testbed logs")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

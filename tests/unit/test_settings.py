@@ -1,0 +1,114 @@
+import json
+
+import pytest
+
+from harness.model.errors import SpecError
+from harness.settings import choose_target, load_settings, resolve_target
+
+LOCAL = """
+[targets.local]
+kind = "local"
+opt_in_label = "gameday.local/opt-in=true"
+namespaces = ["agents"]
+rate_max_rps = 100
+query_pack = "envoy"
+[query_packs.envoy]
+queue_up = { query = "queue_up" }
+"""
+TOLD = {
+    "schema": "gameday.target/1", "context": "gameday-default", "kubeconfig": "/k", "api_server": "https://127.0.0.1:21000",
+    "kube_system_uid": "u", "gateway_url": "http://127.0.0.1:21020", "prometheus_url": "http://127.0.0.1:21022",
+    "redis_url": "redis://127.0.0.1:21023/0", "scrape_interval_s": 2.0, "components": ["core"], "generation": "g",
+}  # fmt: skip
+
+
+def write(tmp_path, text):
+    path = tmp_path / "gameday.toml"
+    path.write_text(text)
+    return path
+
+
+def tell(tmp_path, told):
+    folder = tmp_path / "testbeds" / "default"
+    folder.mkdir(parents=True)
+    (folder / "target.json").write_text(json.dumps(told))
+    return {"GAMEDAY_STATE_DIR": str(tmp_path)}
+
+
+def test_the_local_target_takes_its_identity_from_the_testbeds_target_file(tmp_path):
+    settings = load_settings(write(tmp_path, LOCAL))
+    target = resolve_target(settings, "local", tell(tmp_path, TOLD))
+    assert (target.kube_system_uid, target.loopback_only, target.components) == ("u", True, ("core",))
+    assert target.signals["queue_up"].query == "queue_up"
+
+
+def test_a_local_target_whose_testbed_is_down_says_how_to_start_it(tmp_path):
+    settings = load_settings(write(tmp_path, LOCAL))
+    with pytest.raises(SpecError, match=r"not up.*gameday testbed up"):
+        resolve_target(settings, "local", {"GAMEDAY_STATE_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize("key", sorted(set(TOLD) - {"schema"}))
+def test_a_target_file_that_lacks_a_key_is_named_with_the_key(tmp_path, key):
+    settings = load_settings(write(tmp_path, LOCAL))
+    environ = tell(tmp_path, {k: v for k, v in TOLD.items() if k != key})
+    with pytest.raises(SpecError, match=key):
+        resolve_target(settings, "local", environ)
+
+
+def test_a_target_file_of_another_schema_is_refused(tmp_path):
+    settings = load_settings(write(tmp_path, LOCAL))
+    with pytest.raises(SpecError, match="schema"):
+        resolve_target(settings, "local", tell(tmp_path, TOLD | {"schema": "gameday.target/9"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[targets", "not TOML"),
+        (LOCAL.replace("rate_max_rps = 100\n", ""), "targets.local.rate_max_rps"),
+        (LOCAL.replace("rate_max_rps", "rate_max_rsp"), "rate_max_r"),
+        (LOCAL.replace('kind = "local"', 'kind = "prod"'), "targets.local.kind"),
+    ],
+)
+def test_a_bad_settings_file_is_named_with_file_and_key(tmp_path, text, words):
+    with pytest.raises(SpecError, match=words) as caught:
+        load_settings(write(tmp_path, text))
+    assert "gameday.toml" in str(caught.value)
+
+
+def test_a_missing_settings_file_is_one_sentence(tmp_path):
+    with pytest.raises(SpecError, match="no such file"):
+        load_settings(tmp_path / "gameday.toml")
+
+
+CLUSTER = LOCAL.replace('kind = "local"', 'kind = "cluster"\ncontext = "c"\napi_server = "https://a"\n'
+    'gateway_url = "https://g"\nprometheus_url = "https://p"')  # fmt: skip
+
+
+def test_an_empty_identity_is_never_a_wildcard(tmp_path):
+    settings = load_settings(write(tmp_path, CLUSTER))
+    with pytest.raises(SpecError, match=r"targets\.local\.kube_system_uid: is empty"):
+        resolve_target(settings, "local", {})
+
+
+def test_a_kubeconfig_of_two_paths_is_refused_a16(tmp_path):
+    settings = load_settings(write(tmp_path, CLUSTER + "\n").with_name("gameday.toml"))
+    text = CLUSTER.replace('context = "c"', 'context = "c"\nkube_system_uid = "u"')
+    settings = load_settings(write(tmp_path, text))
+    with pytest.raises(SpecError, match="several files"):
+        resolve_target(settings, "local", {"KUBECONFIG": "a.yaml:b.yaml"})
+    assert resolve_target(settings, "local", {"KUBECONFIG": "a.yaml"}).kubeconfig == "a.yaml"
+
+
+def test_an_unknown_target_lists_the_known_ones(tmp_path):
+    settings = load_settings(write(tmp_path, LOCAL))
+    with pytest.raises(SpecError, match="known targets: local"):
+        resolve_target(settings, "stagin", {})
+
+
+def test_a_target_must_be_named_by_option_environment_or_file(tmp_path):
+    settings = load_settings(write(tmp_path, LOCAL))
+    assert choose_target(settings, None, {}) is None
+    assert choose_target(settings, None, {"GAMEDAY_TARGET": "local"}) == "local"
+    assert choose_target(settings, "kind", {"GAMEDAY_TARGET": "local"}) == "kind"
