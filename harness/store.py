@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from harness import store_files as files
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
-from harness.model.record import RECORD_SCHEMA, RunHeader
+from harness.model.record import RECORD_SCHEMA, Ending, RunHeader
 from harness.model.signal import Harvest, SignalHarvest
 from harness.model.target import Target
 from harness.model.timeline import Event
@@ -94,13 +94,18 @@ class RunStore:
     """
 
     def __init__(
-        self, run_dir: Path, origin_unix_s: float, redact: Redactor, on_failure: Callable[[str], None] | None
+        self,
+        run_dir: Path,
+        origin_unix_s: float,
+        environ: Mapping[str, str],
+        on_failure: Callable[[str], None] | None,
     ) -> None:
         self.run_dir = run_dir
         self.failure = ""
         self.dropped = 0
         self._origin_unix_s = origin_unix_s
-        self._redact = redact
+        self._environ = environ
+        self._redact = Redactor(secrets_in(environ))
         self._on_failure = on_failure
         self._pending: list[bytes] = []
         try:
@@ -120,18 +125,16 @@ class RunStore:
         experiment: Experiment,
         *,
         origin_unix_s: float | None = None,
-        target: Target | None = None,
         environ: Mapping[str, str] | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> RunStore:
-        """Make the folder with header, experiment and target, and point ``latest`` to it.
+        """Make the folder with header and experiment, and point ``latest`` to it.
 
         Args:
             runs_dir: Parent of all run folders; made where it is missing.
             header: Who, what, where; ``run_id`` names the folder.
             experiment: As it will be run.
             origin_unix_s: Wall clock of second 0; by default the header's ``started_at``.
-            target: The target; stored without anything secret.
             environ: Environment whose secrets are kept out of every file; `os.environ` where None.
             on_failure: Called once with one sentence when the disk refuses an event, usually the run's stop request.
                 Without it the first such `append` raises. Either way later events never raise, so that an undo runs on.
@@ -139,15 +142,12 @@ class RunStore:
         Raises:
             StoreError: The folder cannot be made or written, or exists already.
         """
-        names = (target.prometheus_token_env,) if target else ()
-        redact = Redactor(secrets_in(os.environ if environ is None else environ, names))
         started_unix_s = datetime.fromisoformat(header.started_at).timestamp()
         origin = started_unix_s if origin_unix_s is None else origin_unix_s
-        store = cls(runs_dir / header.run_id, origin, redact, on_failure)
+        store = cls(runs_dir / header.run_id, origin, os.environ if environ is None else environ, on_failure)
         store.set_header(header)
         store._write_text(files.EXPERIMENT_TEXT_FILE, experiment.text)
         store._write_json(files.EXPERIMENT_FILE, files.encode(Experiment, experiment))
-        store._write_json(files.TARGET_FILE, asdict(target) if target else {"name": header.target})
         _point_latest(runs_dir, header.run_id)
         return store
 
@@ -202,8 +202,20 @@ class RunStore:
         self._on_failure(str(error))
 
     def close(self) -> None:
-        """Close the journal. Idempotent."""
-        self._events.close()
+        """Close the journal, after one more try for what the disk refused. Idempotent.
+
+        Raises:
+            StoreError: Events are still not on disk; they are lost now.
+        """
+        if self._events.closed:
+            return
+        try:
+            self._flush()
+            os.fsync(self._events.fileno())
+        except OSError as error:
+            raise files.store_error(f"write the last {self.unwritten} events", self.run_dir, error) from error
+        finally:
+            self._events.close()
 
     # the rest of the record -----------------------------------------------------------------------------------------
 
@@ -215,6 +227,21 @@ class RunStore:
         """
         document = {"schema": RECORD_SCHEMA, "origin_unix_s": self._origin_unix_s, **files.encode(RunHeader, header)}
         self._write_json(files.HEADER_FILE, document)
+
+    def finish(self, header: RunHeader, ending: Ending, reason: str, facts: Mapping[str, Any]) -> None:
+        """Write how the run ended and close the journal; the last write of a record, so its mark of being whole.
+
+        Raises:
+            StoreError: The disk refused, or events are still not on it.
+        """
+        whole = replace(header, ending=ending, reason=reason, facts={**header.facts, **facts})
+        self.close()
+        self.set_header(whole)
+
+    def save_target(self, target: Target) -> None:
+        """Write the target without anything secret, and keep the value of its token out of all later files."""
+        self._redact = Redactor(secrets_in(self._environ, (target.prometheus_token_env,)))
+        self._write_json(files.TARGET_FILE, {"schema": "gameday.run-target/1", **asdict(target)})
 
     def save_requests(self, requests: pd.DataFrame, lost: int = 0) -> None:
         """Write the request log as Parquet, with the number of rows known to be lost, and drop the stream.
@@ -246,15 +273,6 @@ class RunStore:
         """Write the undo records with their outcome."""
         self._write_json(files.UNDO_FILE, list(undo))
 
-    def save_verdicts(self, verdicts: Sequence[Verdict], assumptions: Sequence[Assumption]) -> None:
-        """Write the answers; a later judgement of the same record replaces them."""
-        self._write_json(files.VERDICTS_FILE, verdicts_document(verdicts, assumptions))
-
-    def save_text(self, name: str, text: str) -> Path:
-        """Write a report and return its path."""
-        self._write_text(name, text)
-        return self.run_dir / name
-
     def _write_json(self, name: str, document: Any) -> None:
         self._write_text(name, files.dump_text(document))
 
@@ -267,12 +285,29 @@ class RunStore:
         files.write_atomic(self.run_dir / name, buffer.getvalue())
 
 
-def verdicts_document(verdicts: Sequence[Verdict], assumptions: Sequence[Assumption]) -> dict[str, Any]:
-    """Return the content of ``verdicts.json``."""
+def save_verdicts(run_dir: Path, verdicts: Sequence[Verdict], assumptions: Mapping[str, Assumption]) -> None:
+    """Write the answers into a run's folder; a later judgement of the same record replaces them.
+
+    Raises:
+        StoreError: The disk refused.
+    """
+    write_atomically(run_dir / files.VERDICTS_FILE, files.dump_text(_verdicts_document(verdicts, assumptions)))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a report whole or not at all, without the secrets of this process's environment.
+
+    Raises:
+        StoreError: The disk refused.
+    """
+    files.write_atomic(path, Redactor(secrets_in(os.environ))(text))
+
+
+def _verdicts_document(verdicts: Sequence[Verdict], assumptions: Mapping[str, Assumption]) -> dict[str, Any]:
     return {
         "schema": VERDICTS_SCHEMA,
         "verdicts": files.encode(tuple[Verdict, ...], tuple(verdicts)),
-        "assumptions": files.encode(tuple[Assumption, ...], tuple(assumptions)),
+        "assumptions": files.encode(tuple[Assumption, ...], tuple(assumptions.values())),
     }
 
 
@@ -318,6 +353,7 @@ __all__ = [
     "load_record",
     "load_verdicts",
     "new_run_id",
+    "save_verdicts",
     "secrets_in",
-    "verdicts_document",
+    "write_atomically",
 ]

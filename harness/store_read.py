@@ -66,7 +66,7 @@ def load_record(run_dir: Path) -> Record:
     )
 
 
-def load_verdicts(run_dir: Path) -> tuple[tuple[Verdict, ...], tuple[Assumption, ...]] | None:
+def load_verdicts(run_dir: Path) -> tuple[tuple[Verdict, ...], dict[str, Assumption]] | None:
     """Read the stored answers of a run, or None where it was never judged.
 
     Raises:
@@ -80,7 +80,8 @@ def load_verdicts(run_dir: Path) -> tuple[tuple[Verdict, ...], tuple[Assumption,
     for one in document["verdicts"]:
         one["figures"] = {k: float("nan") if v is None else v for k, v in one["figures"].items()}
     verdicts = files.decode(tuple[Verdict, ...], document["verdicts"], str(path))
-    return verdicts, files.decode(tuple[Assumption, ...], document["assumptions"], str(path))
+    assumptions = files.decode(tuple[Assumption, ...], document["assumptions"], str(path))
+    return verdicts, {assumption.name: assumption for assumption in assumptions}
 
 
 def _optional_json(path: Path) -> Any:
