@@ -90,7 +90,7 @@ class Pulse:
 
     def poll(self) -> None:
         """Take in what every driver saw since the last call."""
-        for driver in (self._drivers.observer, self._drivers.chaos, self._drivers.load):
+        for driver in (self._drivers.observer, self._drivers.load, self._drivers.chaos):
             for seen in driver.poll():
                 self._append(seen)
 
