@@ -83,6 +83,7 @@ class Verdict:
         coverage: What the figures rest on.
         evidence: Lines that lead to the facts: event numbers, object names, queries.
         figures: Figures by name (unit last in the name), for the summary and for comparison.
+        rests_on: Assumptions that this very outcome rests on, where they differ from those of its kind; None otherwise.
     """
 
     assertion: str
@@ -96,6 +97,7 @@ class Verdict:
     coverage: Coverage | None = None
     evidence: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    rests_on: tuple[str, ...] | None = None
 
 
 def at_most(value: float, limit: float) -> bool | None:

@@ -1,0 +1,267 @@
+"""What must be true for a verdict to mean anything. Each is pure over the record and three-valued.
+
+An assumption that does not hold, or that cannot be told, turns answers that lean on it INCONCLUSIVE (`harness.judge`);
+it never makes anything FAIL by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from assertions.windows import offered_requests, stages
+from harness.model.fault import Effect, FaultPlan, Injection
+from harness.model.load import Stage
+from harness.model.record import Ending, Record
+from harness.model.signal import Floats, SignalHarvest
+from harness.model.time import Window
+from harness.model.timeline import Event
+from harness.model.verdict import Assumption
+
+BIN_S = 5.0
+BIN_SLACK_RATIO = 0.9
+"""A bin of 5 s may lie this much under the floor: its edges cut through the second in which a request starts."""
+
+CPU_MAX_RATIO = 0.9
+"""Locust's own limit: above 90 % of a core its figures are about itself (CASES D09)."""
+
+CPU_HOLD_S = 5.0
+LATE_S = 0.5
+LATE_MAX_RATIO = 0.01
+DROPPED_MAX_RATIO = 0.005
+SKEW_MAX_S = 2.0
+
+GENERATOR_REMEDY = "give the load generator its own cores, add workers, or lower load.scale"
+FLOOR_REMEDY = "a burst that was not sent proves nothing: " + GENERATOR_REMEDY
+
+
+def load_reached_floor(record: Record) -> Assumption:
+    """Tell whether the load that was sent reached its floor in baseline and burst (CASES D04, D05, D06).
+
+    Counted twice: from the request log (whole stages and bins of 5 s) and from what the generator says of itself.
+    """
+    name = "load_reached_floor"
+    parts = [(stage, window) for stage, window in stages(record) if stage.name in {"baseline", "burst"}]
+    if not parts:
+        return Assumption(name, None, "no load was started", "see why the run ended before its load")
+    missing = {"baseline", "burst"} & {s.name for s in record.experiment.load.stages} - {s.name for s, _ in parts}
+    if missing:
+        reason = f"the load ended before its {' and '.join(sorted(missing))}"
+        return Assumption(name, False, reason, "see why the run ended early")
+    starts = _column(record.requests, "start_s")
+    low = [text for stage, window in parts for text in _short_of_floor(record, starts, stage, window)]
+    if low:
+        return Assumption(name, False, "; ".join(low), FLOOR_REMEDY)
+    told = [f"{stage.name} {_ratio_of(starts, stage, window):.1%} of the requests offered" for stage, window in parts]
+    return Assumption(name, True, ", ".join(told))
+
+
+def _short_of_floor(record: Record, starts: Floats, stage: Stage, window: Window) -> Iterable[str]:
+    floor = record.experiment.load.floor_ratio
+    if window.duration_s < stage.duration_s - BIN_S:
+        yield f"{stage.name} was cut off after {window.duration_s:.0f} of {stage.duration_s:.0f} s"
+    ratio = _ratio_of(starts, stage, window)
+    if not ratio >= floor:
+        yield f"{stage.name}: {ratio:.1%} of the requests offered were started, the floor is {floor:.0%}"
+        return
+    at_s, worst = _worst_bin(starts, stage, window)
+    if not worst >= floor * BIN_SLACK_RATIO:
+        yield f"{stage.name}: only {worst:.1%} of the requests offered were started in the 5 s from +{at_s:.0f}s"
+    said = _said_ratio(record, stage, window)
+    if said is None:
+        yield f"{stage.name}: the generator said nothing of itself"
+    elif not said >= floor:
+        yield f"{stage.name}: the generator says that it reached {said:.1%} of its rate, the floor is {floor:.0%}"
+
+
+def _ratio_of(starts: Floats, stage: Stage, window: Window) -> float:
+    offered = offered_requests(stage, 0.0, window.duration_s)
+    started = np.count_nonzero((starts >= window.start_s) & (starts < window.end_s))
+    return started / offered if offered > 0 else math.nan
+
+
+def _worst_bin(starts: Floats, stage: Stage, window: Window) -> tuple[float, float]:
+    edges = np.arange(window.start_s, window.end_s + 1e-9, BIN_S)
+    if len(edges) < 2:  # noqa: PLR2004 - no whole bin
+        return window.start_s, _ratio_of(starts, stage, window)
+    counts, _ = np.histogram(starts, bins=edges)
+    offered = [offered_requests(stage, edge - window.start_s, edge - window.start_s + BIN_S) for edge in edges[:-1]]
+    ratios = counts / np.array(offered)
+    worst = int(np.argmin(ratios))
+    return float(edges[worst]), float(ratios[worst])
+
+
+def _said_ratio(record: Record, stage: Stage, window: Window) -> float | None:
+    """Return achieved over offered by the generator's own snapshots, without those that straddle an edge."""
+    inside = [e for e in record.timeline.of("load", stage.name) if window.start_s + 1 <= e.t_s <= window.end_s]
+    offered = sum(_number(e, "offered_rps") for e in inside)
+    return sum(_number(e, "achieved_rps") for e in inside) / offered if offered > 0 else None
+
+
+def generator_healthy(record: Record) -> Assumption:
+    """Tell whether the load generator's figures are about the platform and not about itself (CASES D05, D09)."""
+    name = "generator_healthy"
+    snapshots = list(record.timeline.of("load"))
+    if not snapshots:
+        return Assumption(name, None, "the generator said nothing of itself", "see logs/locust.log of the run")
+    ills = [*_lost_workers(record, snapshots), *_overload(snapshots), *_late(record), *_unstarted(record, snapshots)]
+    if record.requests_lost:
+        ills.append(f"{record.requests_lost} rows of the request log were lost")
+    if ills:
+        return Assumption(name, False, "; ".join(ills), GENERATOR_REMEDY)
+    cpu = max(_number(e, "cpu_ratio") for e in snapshots)
+    return Assumption(name, True, f"at most {cpu:.0%} of a core, no worker and no row lost")
+
+
+def _lost_workers(record: Record, snapshots: list[Event]) -> Iterable[str]:
+    for edge in record.timeline.of("load-edge", "lost"):
+        yield f"the generator was lost at +{edge.t_s:.0f}s: {edge.detail.get('reason', 'no reason given')}"
+    most = 0.0
+    for event in snapshots:
+        workers = _number(event, "workers")
+        if workers < most and event.subject not in {"idle", "ended"}:
+            yield f"{most - workers:.0f} of {most:.0f} workers were lost by +{event.t_s:.0f}s"
+            return
+        most = max(most, workers)
+
+
+def _overload(snapshots: list[Event]) -> Iterable[str]:
+    hot_since: float | None = None
+    for event in snapshots:
+        if _number(event, "cpu_ratio") < CPU_MAX_RATIO:
+            hot_since = None
+            continue
+        hot_since = event.t_s if hot_since is None else hot_since
+        if event.t_s - hot_since >= CPU_HOLD_S:
+            yield f"it used over {CPU_MAX_RATIO:.0%} of a core for {CPU_HOLD_S:.0f} s from +{hot_since:.0f}s"
+            return
+
+
+def _late(record: Record) -> Iterable[str]:
+    lateness = _column(record.requests, "start_s") - _column(record.requests, "intended_s")
+    if len(lateness):
+        ratio = float(np.mean(lateness > LATE_S))
+        if ratio > LATE_MAX_RATIO:
+            yield f"{ratio:.1%} of the requests started more than {LATE_S:g} s late (limit {LATE_MAX_RATIO:.0%})"
+
+
+def _unstarted(record: Record, snapshots: list[Event]) -> Iterable[str]:
+    dropped = max(_number(e, "dropped") for e in snapshots)
+    offered = dropped + len(record.requests)
+    if offered and dropped / offered > DROPPED_MAX_RATIO:
+        yield f"{dropped:.0f} of {offered:.0f} requests found no free user (limit {DROPPED_MAX_RATIO:.1%})"
+
+
+def faults_took_effect(record: Record) -> Assumption:
+    """Tell whether every planned fault bit, with its full number of victims (CASES A02, A05, A11)."""
+    name = "faults_took_effect"
+    planned = record.experiment.faults
+    if not planned:
+        return Assumption(name, True, "the experiment has no faults")
+    done = {injection.fault: injection for injection in record.timeline.injections()}
+    ills = [text for plan in planned for text in _ineffective(plan, done.get(plan.name))]
+    unclear = all(done.get(p.name) is None or done[p.name].effect is not Effect.ABSENT for p in planned)
+    if ills:
+        remedy = "see the fault's events and logs/chaos.log; a fault that did not bite tests nothing"
+        return Assumption(name, None if unclear and _all_acted(done, planned) else False, "; ".join(ills), remedy)
+    return Assumption(name, True, f"{len(planned)} of {len(planned)} faults confirmed")
+
+
+def _all_acted(done: Mapping[str, Injection], planned: tuple[FaultPlan, ...]) -> bool:
+    return all(plan.name in done for plan in planned)
+
+
+def _ineffective(plan: FaultPlan, done: Injection | None) -> Iterable[str]:
+    if done is None:
+        yield f"fault {plan.name} was never injected"
+        return
+    if done.effect is not Effect.CONFIRMED:
+        yield f"fault {plan.name}: effect {done.effect.value} ({done.reason or 'no reason given'})"
+    victims = {victim.get("uid") for victim in done.victims}
+    if done.asked < 1 or len(victims) < done.asked:
+        yield f"fault {plan.name} hit {len(victims)} of {done.asked} victims"
+
+
+def metrics_fresh(record: Record) -> Assumption:
+    """Tell whether every harvested signal has whole answers without holes over the load window (CASES C01, C11)."""
+    name = "metrics_fresh"
+    window = record.timeline.load_window()
+    signals = record.harvest.signals
+    if not signals or window is None:
+        return Assumption(name, None, "no signal was harvested" if window else "no load was started")
+    ills = [text for harvest in signals.values() for text in _stale(record, harvest, window)]
+    remedy = "see that Prometheus scrapes every target all through the run"
+    return Assumption(
+        name, not ills, "; ".join(ills) or f"{len(signals)} signals without holes", "" if not ills else remedy
+    )
+
+
+def _stale(record: Record, harvest: SignalHarvest, window: Window) -> Iterable[str]:
+    signal = harvest.signal
+    problem = record.harvest.problem(signal.name)
+    if problem:
+        yield problem
+        return
+    times = np.unique(np.concatenate([series.t_s for series in harvest.series]))
+    inside = times[(times >= window.start_s) & (times < window.end_s)]
+    gap_s = float(np.diff(np.concatenate(([window.start_s], inside, [window.end_s]))).max())
+    if gap_s > signal.gap_max_s:
+        yield f"signal {signal.name}: a hole of {gap_s:.0f} s (limit {signal.gap_max_s:g} s)"
+
+
+def observation_complete(record: Record) -> Assumption:
+    """Tell whether the cluster was watched without a hole while the load was on (CASES B01, B02)."""
+    name = "observation_complete"
+    window = record.timeline.load_window()
+    if window is None:
+        return Assumption(name, None, "no load was started")
+    watches = list(record.timeline.of("watch"))
+    if not any(e.detail.get("state") == "open" for e in watches):
+        return Assumption(name, None, "nothing shows that the cluster was watched", "see logs/conductor.log of the run")
+    holes = [e for e in watches if e.detail.get("state") in {"hole", "lost"} and window.contains(e.t_s)]
+    told = [f"the watch of {e.subject} had a hole at +{e.t_s:.0f}s ({e.detail.get('reason', '')})" for e in holes]
+    remedy = "see why the API server could not be watched; run again" if holes else ""
+    return Assumption(name, not holes, "; ".join(told) or "no watch had a hole", remedy)
+
+
+def run_completed(record: Record) -> Assumption:
+    """Tell whether the run went through all of its phases."""
+    header = record.header
+    ending = "was cut off" if header.ending is None else header.ending.value
+    done = header.ending is Ending.COMPLETED
+    reason = "the run completed" if done else f"the run {ending}: {header.reason or 'no reason given'}"
+    return Assumption("run_completed", done, reason, "" if done else "mend the reason and run again")
+
+
+def clocks_agree(record: Record) -> Assumption:
+    """Tell whether the clock of Prometheus lies within 2 s of ours, so that windows mean the same on both."""
+    skew_s = record.harvest.skew_s
+    if not record.harvest.signals or not math.isfinite(skew_s):
+        return Assumption("clocks_agree", None, "the clock of Prometheus is not known", "see that Prometheus answers")
+    good = abs(skew_s) <= SKEW_MAX_S
+    reason = f"the clock of Prometheus differs from ours by {skew_s:+.2f} s (limit {SKEW_MAX_S:g} s)"
+    return Assumption("clocks_agree", good, reason, "" if good else "synchronise the clocks (NTP)")
+
+
+def _column(requests: pd.DataFrame, name: str) -> Floats:
+    return requests[name].to_numpy(dtype=np.float64)
+
+
+def _number(event: Event, key: str) -> float:
+    value = event.detail.get(key)
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+ASSUMPTIONS: Mapping[str, Callable[[Record], Assumption]] = {
+    "run_completed": run_completed,
+    "load_reached_floor": load_reached_floor,
+    "generator_healthy": generator_healthy,
+    "faults_took_effect": faults_took_effect,
+    "observation_complete": observation_complete,
+    "metrics_fresh": metrics_fresh,
+    "clocks_agree": clocks_agree,
+}
+"""Every assumption by name, in the order in which a report shows them."""

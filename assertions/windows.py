@@ -1,0 +1,51 @@
+"""The spans of a run that assertions look at, from the load's start and the profile's stages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.model.load import Stage
+from harness.model.record import Record
+from harness.model.time import Window
+
+DEMAND_STAGES = ("ramp", "burst")
+
+
+def stages(record: Record) -> Iterator[tuple[Stage, Window]]:
+    """Yield each stage that was reached, cut off at the end of the load; nothing where no load was started.
+
+    The times are the profile's own, counted from the first second of load: the generator follows the profile by the
+    clock, and whether it kept up is asked by the assumption ``load_reached_floor``.
+    """
+    load = record.timeline.load_window()
+    if load is None:
+        return
+    at_s = load.start_s
+    for stage in record.experiment.load.stages:
+        part = Window(at_s, at_s + stage.duration_s).intersect(load)
+        at_s += stage.duration_s
+        if part is not None:
+            yield stage, part
+
+
+def demand_window(record: Record) -> Window | None:
+    """Return the span of raised load (stages ``ramp`` and ``burst``), or None where it was not reached."""
+    parts = [window for stage, window in stages(record) if stage.name in DEMAND_STAGES]
+    return Window(parts[0].start_s, parts[-1].end_s) if parts else None
+
+
+def baseline_window(record: Record) -> Window | None:
+    """Return the span of the stage ``baseline``."""
+    return next((window for stage, window in stages(record) if stage.name == "baseline"), None)
+
+
+def judged_window(record: Record) -> Window | None:
+    """Return the span from the start of the load to the last event: load, recovery and settling."""
+    load = record.timeline.load_window()
+    return None if load is None else Window(load.start_s, max(load.end_s, record.timeline.end_s))
+
+
+def offered_requests(stage: Stage, from_s: float, to_s: float) -> float:
+    """Return how many requests a stage asks for between two instants, in seconds since the stage began."""
+    slope = (stage.to_rps - stage.from_rps) / stage.duration_s if stage.duration_s else 0.0
+    return stage.from_rps * (to_s - from_s) + slope * (to_s**2 - from_s**2) / 2
