@@ -84,8 +84,8 @@ class World:
 
     def drivers(self):
         return Drivers(
-            clock=self.clock, load=Load(self), chaos=Chaos(self), observer=Observer(self), actor=None, metrics=Metrics(self),
-            ledger=Ledger(self), lease=Lease(self), run_dir=Path("."),
+            clock=self.clock, load=Load(self), chaos=Chaos(self), observer=Observer(self), actor=None,
+            metrics=Metrics(self), ledger=Ledger(self), lease=Lease(self), run_dir=Path("."),
         )  # fmt: skip
 
 

@@ -1,0 +1,51 @@
+"""Game days against the in-memory twin, through pytest: outcomes, exit statuses, xdist, replay."""
+
+import json
+
+REHEARSE = ("-m", "gameday", "--gameday-rehearse", "--gameday-seed", "7", "-k", "pod-kill-under-burst")
+
+
+def latest(project):
+    return (project.path / "runs" / "latest").resolve()
+
+
+def test_a_rehearsed_game_day_passes_item_by_item_and_leaves_its_reports(project):
+    result = project.runpytest_subprocess(*REHEARSE)
+    outcomes = result.parseoutcomes()
+    assert set(outcomes) <= {"passed", "deselected"}, result.stdout.str()
+    assert outcomes["passed"] == 5
+    assert result.ret == 0
+    for name in ("report.html", "junit.xml", "summary.json", "brief.md", "verdicts.json"):
+        assert (latest(project) / name).stat().st_size > 100
+    result.stdout.fnmatch_lines(["gameday: rehearsal, seed 7*", "*everything held*"])
+
+
+def test_the_run_happens_once_for_all_its_items_also_over_xdist(project):
+    result = project.runpytest_subprocess(*REHEARSE, "-n", "2")
+    assert result.ret == 0, result.stdout.str()
+    assert len(list((project.path / "runs").glob("2*"))) == 1
+
+
+def test_a_stored_run_is_judged_again_with_the_same_verdicts(project):
+    assert project.runpytest_subprocess(*REHEARSE).ret == 0
+    before = json.loads((latest(project) / "verdicts.json").read_text())
+    result = project.runpytest_subprocess("-m", "gameday", "--gameday-replay", "latest")
+    assert result.ret == 0
+    assert result.parseoutcomes()["passed"] == 5
+    assert json.loads((latest(project) / "verdicts.json").read_text()) == before
+
+
+def test_replay_of_a_run_that_is_not_there_is_exit_4(project):
+    result = project.runpytest_subprocess("-m", "gameday", "--gameday-replay", "nosuch")
+    assert result.ret == 4
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_x_hides_no_verdict_of_the_same_run(project):
+    assert project.runpytest_subprocess(*REHEARSE).ret == 0
+    run = latest(project)
+    events = (run / "events.jsonl").read_text().splitlines()
+    kept = [line for line in events if json.loads(line)["kind"] != "pdb"]
+    (run / "events.jsonl").write_text("\n".join(kept) + "\n")
+    result = project.runpytest_subprocess("-m", "gameday", "--gameday-replay", "latest", "-x")
+    assert result.ret in (1, 20), result.stdout.str()
