@@ -63,7 +63,16 @@ def asks_for_gameday(mark_expression: str) -> bool:
     if not mark_expression:
         return False
     compiled = Expression.compile(mark_expression)
-    return compiled.evaluate(lambda name, **_: name == "gameday") and not compiled.evaluate(lambda name, **_: False)
+    return compiled.evaluate(_only_gameday) and not compiled.evaluate(_no_mark)
+
+
+def _only_gameday(name: str, /, **_: str | int | bool | None) -> bool:
+    return name == "gameday"
+
+
+def _no_mark(name: str, /, **_: str | int | bool | None) -> bool:
+    del name
+    return False
 
 
 def _options(config: pytest.Config) -> _Options:
@@ -124,15 +133,24 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"gameday: {runs.headline()}" if runs else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Read target and experiment files before anything is collected, so that a mistake is one clear sentence."""
+    runs = session.config.stash.get(RUNS_KEY, None)
+    if runs is None:
+        return
+    try:
+        runs.check()
+    except SpecError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item per experiment and assertion."""
     if "gameday_case" not in metafunc.fixturenames:
         return
     runs = metafunc.config.stash.get(RUNS_KEY, None)
-    try:
-        cases: Sequence[Case] = runs.cases() if runs else ()
-    except SpecError as error:
-        raise pytest.UsageError(str(error)) from None
+    cases: Sequence[Case] = runs.cases() if runs else ()
     metafunc.parametrize("gameday_case", cases, ids=[case.node_id for case in cases])
 
 

@@ -19,7 +19,7 @@ from harness.client import Job, RunClient
 from harness.live import LiveView
 from harness.model.errors import GameDayError, PortError, SpecError
 from harness.model.verdict import Outcome, Verdict
-from harness.settings import Settings, choose_target, load_settings
+from harness.settings import Settings, choose_target, load_settings, resolve_target
 
 TURN_LIMIT_S = 3600.0
 """Longest wait for the other workers of a session; every experiment is bounded by its own timeout."""
@@ -68,6 +68,7 @@ class PluginRuns:
     settings_path: Path
     experiments_dir: Path
     quiet: bool = False
+    _cases: tuple[Case, ...] = ()
     _done: dict[str, Judged | GameDayError] = field(default_factory=dict)
 
     def headline(self) -> str:
@@ -76,12 +77,22 @@ class PluginRuns:
             return f"replay of {self.replay}"
         return f"{'rehearsal' if self.rehearse else 'target ' + self.target}, seed {self.seed}"
 
-    def cases(self) -> tuple[Case, ...]:
-        """Return every case, by reading the experiment files (or the stored run).
+    def check(self) -> None:
+        """Read what the session was pointed at.
 
         Raises:
-            SpecError: A file is wrong, or there is none.
+            SpecError: The target, a file or the stored run is wrong or missing.
         """
+        if self.target:
+            resolve_target(load_settings(self.settings_path), self.target)
+        self.cases()
+
+    def cases(self) -> tuple[Case, ...]:
+        """Return every case, by reading the experiment files (or the stored run), once."""
+        self._cases = self._cases or self._read_cases()
+        return self._cases
+
+    def _read_cases(self) -> tuple[Case, ...]:
         if self.replay:
             judged = self.judged("")
             name = judged.run_dir.resolve().name
