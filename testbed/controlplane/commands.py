@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.controlplane.credentials import USERS
+from testbed.controlplane.pki import FRONT_PROXY
 from testbed.layout import SYSTEM_NAMESPACE, Layout
 
 SERVICE_RANGE = "10.96.0.0/16"
@@ -98,11 +99,13 @@ def _apiserver_certificates(layout: Layout) -> tuple[str, ...]:
         f"--tls-cert-file={pki}/apiserver.crt",
         f"--tls-private-key-file={pki}/apiserver.key",
         f"--token-auth-file={pki}/tokens.csv",
+        # Nobody comes with a certificate, but the programs that let this server authenticate insist on a CA.
+        f"--client-ca-file={layout.ca_cert}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={pki}/sa.pub",
         f"--service-account-signing-key-file={pki}/sa.key",
         f"--requestheader-client-ca-file={pki}/front-ca.crt",
-        "--requestheader-allowed-names=front-proxy-client",
+        f"--requestheader-allowed-names={FRONT_PROXY}",
         "--requestheader-username-headers=X-Remote-User",
         "--requestheader-group-headers=X-Remote-Group",
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",

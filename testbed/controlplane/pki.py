@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from testbed.layout import Layout
 
+FRONT_PROXY = "front-proxy-client"
+"""Common name of the aggregator's client certificate."""
 _LOOPBACK = ("127.0.0.1", "localhost")
 _API_SERVICE_IP = "10.96.0.1"
 """First address of --service-cluster-ip-range: the Service `kubernetes`."""
@@ -26,9 +28,10 @@ def make_pki(layout: Layout) -> None:
     write_secret(layout.pki_dir / "front-ca.crt", front.cert_pem.bytes())
     for name, identities in _serving_identities(layout).items():
         _write_pair(layout.pki_dir, name, authority.issue_cert(*identities, common_name=name))
+    # Without a name of its own a certificate gets an empty critical extension, which Go refuses.
     for name in ("etcd-client", "kubelet-client"):
-        _write_pair(layout.pki_dir, name, authority.issue_cert(common_name=name))
-    _write_pair(layout.pki_dir, "front-client", front.issue_cert(common_name="front-proxy-client"))
+        _write_pair(layout.pki_dir, name, authority.issue_cert(name, common_name=name))
+    _write_pair(layout.pki_dir, "front-client", front.issue_cert(FRONT_PROXY, common_name=FRONT_PROXY))
     _write_service_account_key(layout.pki_dir)
 
 

@@ -129,7 +129,11 @@ class Supervisor:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._rpc = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_transport(socket_path(layout)))
+        self._socket = socket_path(layout)
+
+    def _proxy(self) -> xmlrpc.client.ServerProxy:
+        # A new one for each question: the library's connection stays unusable after a failed one.
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_transport(self._socket))
 
     def configure(self, programs: Iterable[Program]) -> None:
         """Write the configuration; a running supervisor takes in what is new."""
@@ -171,7 +175,8 @@ class Supervisor:
     def answers(self) -> bool:
         """Tell whether the supervisor is there and running."""
         try:
-            state = cast("Mapping[str, object]", self._rpc.supervisor.getState())
+            with self._proxy() as proxy:
+                state = cast("Mapping[str, object]", proxy.supervisor.getState())
         except (OSError, http.client.HTTPException, xmlrpc.client.Fault):
             return False
         return state["statename"] == "RUNNING"
@@ -214,7 +219,8 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: object) -> object:
         try:
-            return getattr(self._rpc.supervisor, method)(*arguments)
+            with self._proxy() as proxy:
+                return cast("object", getattr(proxy.supervisor, method)(*arguments))
         except xmlrpc.client.Fault as fault:
             raise OperatorError(f"supervisord refuses {method}{arguments}: {fault.faultString}") from fault
         except (OSError, http.client.HTTPException) as error:
