@@ -1,0 +1,1 @@
+"""The cluster, by the official client: observer, actor, undo ledger and Lease. Nothing heavy is imported here."""

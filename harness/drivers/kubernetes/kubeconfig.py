@@ -1,0 +1,110 @@
+"""One kubeconfig file and one named context to one client configuration, verified TLS or nothing (CASES A16, B10, B11).
+
+Must never touch the client's process-global default configuration, the current context or another file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import binascii
+import ipaddress
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+import psutil
+import yaml
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+
+from harness.model.errors import SpecError
+
+POOL_SIZE = 32
+"""Connections kept open; more than the watches of three namespaces and the calls beside them (CASES B12)."""
+
+
+def load(path: str, context: str) -> Configuration:
+    """Read one context of one kubeconfig file.
+
+    Args:
+        path: The file. Two paths joined as in ``KUBECONFIG`` are an error: the client would fall to ``http://localhost``.
+        context: Name of the context; there is no default.
+
+    Returns:
+        A configuration of its own, with retries off (each caller decides) and no proxy for loopback addresses.
+
+    Raises:
+        SpecError: The file cannot be used, has no such context, or does not verify TLS.
+    """
+    _check_file(path)
+    _check_context(path, context)
+    configuration = Configuration()
+    try:
+        folder = str(_private_folder())
+        load_kube_config(path, context, configuration, False, folder)  # type: ignore[no-untyped-call]
+    except (ConfigException, binascii.Error, KeyError, TypeError, ValueError, OSError) as error:
+        problem = f"cannot be used: {error}"
+        raise SpecError(path, f"contexts.{context}", problem, "check the entries it names") from error
+    _check_transport(path, context, configuration)
+    configuration.retries = False  # urllib3's word for "none at all": no wrapped errors, no sleeping on Retry-After
+    configuration.connection_pool_maxsize = POOL_SIZE
+    if is_loopback(str(configuration.host)):
+        configuration.proxy = None
+    return configuration
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL's host is a loopback address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_file(path: str) -> None:
+    if not path:
+        raise SpecError("kubeconfig", "", "no file is named", "set `kubeconfig` of the target in gameday.toml")
+    if Path(path).is_file():
+        return
+    if os.pathsep in path:
+        raise SpecError(path, "", "names several files; a target has exactly one", "merge them or name the right one")
+    raise SpecError(path, "", "is not a file", "set `kubeconfig` of the target to an existing kubeconfig file")
+
+
+def _check_context(path: str, context: str) -> None:
+    try:
+        contexts, _ = list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
+    except (ConfigException, yaml.YAMLError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise SpecError(path, "", f"is not a kubeconfig: {error}", "check it with `kubectl config view`") from error
+    names = [str(entry["name"]) for entry in contexts]
+    if context not in names:
+        problem = f"there is no context {context!r}; it has {', '.join(names) or 'none'}"
+        raise SpecError(path, "contexts", problem, "set `context` of the target in gameday.toml")
+
+
+def _check_transport(path: str, context: str, configuration: Any) -> None:
+    where = f"cluster of context {context}"
+    if not str(configuration.host).startswith("https://"):
+        raise SpecError(path, where, f"{configuration.host} is not https", "an API server is only talked to over TLS")
+    if not configuration.verify_ssl:
+        remedy = "remove insecure-skip-tls-verify and name its certificate-authority"
+        raise SpecError(path, where, "TLS would not be verified", remedy)
+
+
+@cache
+def _private_folder() -> Path:
+    """Return this process's own folder for keys that a kubeconfig holds inline; a tmp cleaner never reaps it."""
+    parent = Path(platformdirs.user_state_dir("gameday")) / "tls"
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in parent.iterdir():
+        if old.name.isdecimal() and not psutil.pid_exists(int(old.name)):
+            shutil.rmtree(old, ignore_errors=True)
+    mine = parent / str(os.getpid())
+    mine.mkdir(mode=0o700, exist_ok=True)
+    atexit.register(shutil.rmtree, mine, ignore_errors=True)
+    return mine

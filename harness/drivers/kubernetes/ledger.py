@@ -1,0 +1,269 @@
+"""`UndoLedger` in the cluster itself: one ConfigMap a record, written before the deed, read by whoever takes it back.
+
+A record is self-contained data (DESIGN U4): undoing it needs no fault code, no run folder and no process of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+
+from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, Call, Connection, Json
+from harness.drivers.kubernetes.failures import SYSTEM, ApiError
+from harness.drivers.kubernetes.fingerprint import RUN_LABEL
+from harness.drivers.kubernetes.resources import (
+    CONFIG_MAPS,
+    NOT_FOUND,
+    Resource,
+    find_resource,
+    list_all,
+    read,
+    selector_text,
+)
+from harness.drivers.kubernetes.restore import plan_restoration, recreated
+from harness.model.errors import PortError
+from harness.model.fault import Permission, UndoRecord
+
+SCHEMA = "gameday.undo/1"
+STATE_LABEL = "gameday.local/undo"
+OPEN, DONE = "open", "done"
+CONFLICT, UNPROCESSABLE = 409, 422
+WRITE_ATTEMPTS = 5
+GONE_LIMIT_S = 15.0
+GONE_POLL_S = 0.25
+UNREADABLE = "unreadable"
+
+
+class KubernetesLedger:
+    """Keeps undo records in one namespace and carries them out."""
+
+    def __init__(self, connection: Connection, namespace: str) -> None:
+        """Prepare; sends nothing.
+
+        Args:
+            connection: The cluster; for an undo a fresh one (DESIGN U4).
+            namespace: The target's ``system_namespace``.
+        """
+        self._connection = connection
+        self._namespace = namespace
+
+    def write(self, record: UndoRecord) -> None:
+        """Store a record before the deed.
+
+        Raises:
+            PortError: It is not stored: the deed must not be done.
+        """
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": _name(record), "labels": _labels(record)},
+            "data": {"record": _text(record), "written_unix_ns": str(time.time_ns())},
+        }
+        operation = f"write the undo record of {record.fault}"
+        try:
+            self._connection.send(Call(operation, "POST", CONFIG_MAPS.path(self._namespace), body=body))
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            remedy = f"kubectl create namespace {self._namespace}"
+            raise PortError(SYSTEM, operation, f"there is no namespace {self._namespace}", remedy) from error
+
+    def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
+        """Return records that are not done, newest first; of every run where none is named.
+
+        A record that cannot be read is returned all the same, as one that no undo can carry out: it must not be lost.
+        """
+        labels = {STATE_LABEL: OPEN, **({RUN_LABEL: _label(run_id)} if run_id is not None else {})}
+        items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, {"labelSelector": selector_text(labels)})
+        return [_record(item) for item in sorted(items, key=_written, reverse=True)]
+
+    def undo(self, record: UndoRecord) -> UndoRecord:
+        """Take one change back and return the record with its outcome; safe to repeat.
+
+        Raises:
+            PortError: It could not be taken back, or its outcome not be stored; the record stays open.
+        """
+        step = _STEPS.get(record.operation)
+        if step is None:
+            problem = record.outcome or f"unknown operation {record.operation!r}"
+            remedy = f"kubectl -n {self._namespace} get configmap {record.name} -o yaml, undo it by hand, delete it"
+            raise PortError(SYSTEM, f"undo {record.fault or record.record_id}", problem, remedy)
+        done = replace(record, done=True, outcome=step(self, record))
+        self._store(done)
+        return done
+
+    def close(self, run_id: str) -> None:
+        """Remove the done records of a run; open ones stay."""
+        query = {"labelSelector": selector_text({STATE_LABEL: DONE, RUN_LABEL: _label(run_id)})}
+        path = CONFIG_MAPS.path(self._namespace)
+        self._connection.send(Call(f"remove the done undo records of {run_id}", "DELETE", path, query))
+
+    def _store(self, record: UndoRecord) -> None:
+        body = {"metadata": {"labels": {STATE_LABEL: DONE}}, "data": {"record": _text(record)}}
+        path = CONFIG_MAPS.path(self._namespace, _name(record))
+        call = Call(f"mark the undo record of {record.fault} done", "PATCH", path, body=body, content_type=MERGE_PATCH)
+        try:
+            self._connection.send(call)
+        except ApiError as error:
+            if error.status != NOT_FOUND:  # closed by another recovery: it was done
+                raise
+
+    def _resource(self, record: UndoRecord) -> Resource:
+        found = find_resource(self._connection, record.api_version, record.kind)
+        if found is None:
+            problem = f"the cluster serves no {record.kind} of {record.api_version}"
+            raise PortError(SYSTEM, f"undo {record.fault}", problem, "is its CRD still installed?")
+        return found
+
+    def _undo_none(self, record: UndoRecord) -> str:
+        if record.applied:
+            problem = "the record says that nothing has to be restored, but names applied values"
+            raise PortError(SYSTEM, f"undo {record.fault}", problem, "this is a defect of the fault")
+        present = read(self._connection, self._resource(record), record.namespace, record.name)
+        reason = record.outcome or "a controller replaces what was lost"
+        if present is None or present["metadata"]["uid"] != record.uid:
+            return f"nothing to restore, the object is gone: {reason}"
+        return f"nothing to restore, the object is there and nothing was set on it: {reason}"
+
+    def _undo_patch(self, record: UndoRecord) -> str:
+        resource = self._resource(record)
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            present = read(self._connection, resource, record.namespace, record.name)
+            gone = _not_ours_any_more(record, present)
+            if gone or present is None:
+                return gone
+            plan = plan_restoration(record, present, f"{record.run_id}/{record.record_id}@{time.time_ns()}")
+            path = resource.path(record.namespace, record.name)
+            body = list(plan.operations)
+            try:
+                self._connection.send(Call(f"undo {record.fault}", "PATCH", path, body=body, content_type=JSON_PATCH))
+            except ApiError as error:
+                changed_meanwhile = error.status in {CONFLICT, UNPROCESSABLE}
+                if not changed_meanwhile or attempt == WRITE_ATTEMPTS:
+                    raise
+                continue
+            return plan.outcome
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _undo_delete(self, record: UndoRecord) -> str:
+        """Delete a helper object. Where the record was written before it had a uid, its run label proves it ours."""
+        resource = self._resource(record)
+        present = read(self._connection, resource, record.namespace, record.name)
+        if present is None or (record.uid and present["metadata"]["uid"] != record.uid):
+            return "gone already"
+        if not record.uid and (present["metadata"].get("labels") or {}).get(RUN_LABEL) != _label(record.run_id):
+            return f"left alone: {record.kind} {record.name} does not carry {RUN_LABEL} of this run"
+        uid = present["metadata"]["uid"]
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        path = resource.path(record.namespace, record.name)
+        try:
+            self._connection.send(Call(f"undo {record.fault}", "DELETE", path, body=options))
+        except ApiError as error:
+            if error.status not in {NOT_FOUND, CONFLICT}:
+                raise
+        self._wait_gone(record, resource, uid)
+        return "deleted"
+
+    def _wait_gone(self, record: UndoRecord, resource: Resource, uid: str) -> None:
+        deadline_s = time.monotonic() + GONE_LIMIT_S
+        while time.monotonic() < deadline_s:
+            present = read(self._connection, resource, record.namespace, record.name)
+            if present is None or present["metadata"]["uid"] != uid:
+                return
+            time.sleep(GONE_POLL_S)
+        problem = f"{record.kind} {record.namespace}/{record.name} is still there after {GONE_LIMIT_S:g} s"
+        raise PortError(SYSTEM, f"undo {record.fault}", problem, "does a finalizer hold it?")
+
+    def _undo_create(self, record: UndoRecord) -> str:
+        resource = self._resource(record)
+        present = read(self._connection, resource, record.namespace, record.name)
+        if present is not None:
+            return (
+                "already as before" if present["metadata"]["uid"] == record.uid else "there again already, left alone"
+            )
+        try:
+            body = recreated(record)
+        except ValueError as error:
+            raise PortError(SYSTEM, f"undo {record.fault}", str(error), "this is a defect of the fault") from error
+        self._connection.send(Call(f"undo {record.fault}", "POST", resource.path(record.namespace), body=body))
+        return "created anew"
+
+
+_STEPS: Mapping[str, Callable[[KubernetesLedger, UndoRecord], str]] = {
+    "none": KubernetesLedger._undo_none,
+    "patch": KubernetesLedger._undo_patch,
+    "delete": KubernetesLedger._undo_delete,
+    "create": KubernetesLedger._undo_create,
+}
+
+
+def ledger_permissions(namespace: str) -> tuple[Permission, ...]:
+    """Return what the ledger needs to be allowed in the system namespace."""
+    verbs = ("create", "list", "patch", "deletecollection")
+    return tuple(Permission(verb, CONFIG_MAPS.plural, "", "", namespace) for verb in verbs)
+
+
+def _not_ours_any_more(record: UndoRecord, present: Json | None) -> str:
+    if present is None:
+        return "the object is gone, and our values with it"
+    uid = present["metadata"]["uid"]
+    return "" if uid == record.uid else f"left alone: the object was replaced (uid {uid}), nothing on it is ours"
+
+
+def _name(record: UndoRecord) -> str:
+    """Return the ConfigMap's name: readable, valid, and unique even where characters had to be replaced."""
+    plain = f"{record.run_id}-{record.record_id}"
+    readable = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:180].strip("-")
+    return f"gameday-undo-{readable}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+
+
+def _label(run_id: str) -> str:
+    """Return a run id as a label value (63 characters at most); a longer one is cut and made unique by its digest."""
+    text = re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
+    if len(text) <= 63 and text == run_id:  # noqa: PLR2004 - Kubernetes' limit
+        return text
+    return f"{text[:50].rstrip('-._')}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+def _labels(record: UndoRecord) -> dict[str, str]:
+    return {RUN_LABEL: _label(record.run_id), STATE_LABEL: DONE if record.done else OPEN}
+
+
+def _text(record: UndoRecord) -> str:
+    return json.dumps({"schema": SCHEMA, **asdict(record)}, sort_keys=True)
+
+
+def _written(item: Json) -> tuple[int, str]:
+    text = (item.get("data") or {}).get("written_unix_ns", "0")
+    return (int(text) if text.isdecimal() else 0, item["metadata"]["name"])
+
+
+def _record(item: Json) -> UndoRecord:
+    text = (item.get("data") or {}).get("record", "")
+    try:
+        found = json.loads(text)
+        if found.get("schema") != SCHEMA:
+            raise ValueError(f"schema {found.get('schema')!r} is not {SCHEMA}")
+        known = {field.name for field in fields(UndoRecord)}
+        return UndoRecord(**{key: value for key, value in found.items() if key in known})
+    except (ValueError, TypeError, AttributeError) as error:
+        return _unreadable(item["metadata"], str(error))
+
+
+def _unreadable(meta: Json, problem: str) -> UndoRecord:
+    return UndoRecord(
+        record_id=meta["name"],
+        run_id=(meta.get("labels") or {}).get(RUN_LABEL, ""),
+        fault="",
+        api_version="v1",
+        kind="ConfigMap",
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        operation=UNREADABLE,
+        outcome=f"ConfigMap {meta['namespace']}/{meta['name']} holds no readable undo record: {problem}",
+    )

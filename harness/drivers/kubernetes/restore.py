@@ -1,0 +1,131 @@
+"""What an undo does to one object: pure planning of JSON patches from a record and the object as it is now.
+
+Only values that are still ours are restored (DESIGN U2); whatever anybody else has set meanwhile is reported and left.
+The plan always writes the object, under the resourceVersion that was read, so that a late change of a dying process,
+which carries an older one, fails (DESIGN U1).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.drivers.kubernetes.fingerprint import TRACE_ANNOTATION
+from harness.model.fault import UndoRecord
+
+Json = Mapping[str, Any]
+Operation = dict[str, Any]
+
+_SERVER_MADE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A planned undo of a ``patch`` record.
+
+    Attributes:
+        operations: One JSON patch (RFC 6902).
+        restored: Pointers that get their prior value back.
+        already: Pointers that have it already.
+        foreign: Pointers that somebody else has set meanwhile, with the value found.
+    """
+
+    operations: tuple[Operation, ...]
+    restored: tuple[str, ...]
+    already: tuple[str, ...]
+    foreign: Mapping[str, Any]
+
+    @property
+    def outcome(self) -> str:
+        """Say what the undo did and what it left alone."""
+        parts = [f"restored {', '.join(self.restored)}"] if self.restored else []
+        if self.already:
+            parts.append(f"already as before: {', '.join(self.already)}")
+        parts += [f"left alone: {pointer} is now {value!r}, not ours" for pointer, value in self.foreign.items()]
+        return "; ".join(parts) or "nothing to restore"
+
+
+def plan_restoration(record: UndoRecord, obj: Json, trace: str) -> Restoration:
+    """Plan the undo of a ``patch`` record.
+
+    Args:
+        record: ``applied`` names the fields, ``prior`` their values before; None means absent (the API stores no null).
+        obj: The object as it is now.
+        trace: Value of the annotation that the undo leaves, so that it always writes; must be new each time.
+    """
+    restored, already, foreign = [], [], {}
+    operations: list[Operation] = []
+    for pointer, applied in record.applied.items():
+        current, prior = resolve(obj, pointer), record.prior.get(pointer)
+        if current == prior:
+            already.append(pointer)
+        elif current == applied:
+            restored.append(pointer)
+            operations += _set(obj, operations, pointer, prior)
+        else:
+            foreign[pointer] = current
+    operations += _set(obj, operations, f"/metadata/annotations/{escape(TRACE_ANNOTATION)}", trace)
+    return Restoration((*_preconditions(obj), *operations), tuple(restored), tuple(already), foreign)
+
+
+def _preconditions(obj: Json) -> list[Operation]:
+    meta = obj["metadata"]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+        # Written, not tested: a patch that names a resourceVersion is refused with 409 where it is not the present one.
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
+    ]
+
+
+def _set(obj: Json, planned: Sequence[Operation], pointer: str, value: Any) -> list[Operation]:
+    """Return operations that set a pointer (None removes it), with the parents that it lacks."""
+    current = resolve(obj, pointer)
+    test = [] if current is None else [{"op": "test", "path": pointer, "value": current}]
+    if value is None:
+        return [*test, {"op": "remove", "path": pointer}]
+    if current is not None:
+        return [*test, {"op": "replace", "path": pointer, "value": value}]
+    made = {operation["path"] for operation in planned}
+    parents = [p for p in _parents(pointer) if resolve(obj, p) is None and p not in made]
+    return [*({"op": "add", "path": p, "value": {}} for p in parents), {"op": "add", "path": pointer, "value": value}]
+
+
+def _parents(pointer: str) -> list[str]:
+    parts = pointer.split("/")[1:-1]
+    return ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def resolve(obj: Any, pointer: str) -> Any:
+    """Return the value at a JSON pointer (RFC 6901), or None where there is none."""
+    found = obj
+    for raw in pointer.split("/")[1:]:
+        part = raw.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            return None
+    return found
+
+
+def escape(part: str) -> str:
+    """Return a key as one part of a JSON pointer."""
+    return part.replace("~", "~0").replace("/", "~1")
+
+
+def recreated(record: UndoRecord) -> dict[str, Any]:
+    """Return the body that creates a deleted object anew: ``prior[""]``, the whole object, without what servers make.
+
+    Raises:
+        ValueError: The record does not hold the object.
+    """
+    whole = record.prior.get("")
+    if not isinstance(whole, Mapping) or "metadata" not in whole:
+        raise ValueError('a create record must hold the whole object under the pointer ""')
+    body = copy.deepcopy(dict(whole))
+    body.pop("status", None)
+    body["metadata"] = {key: value for key, value in body["metadata"].items() if key not in _SERVER_MADE}
+    return {**body, "apiVersion": record.api_version, "kind": record.kind}
