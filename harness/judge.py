@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness import exits
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Ending, Record
 from harness.model.timeline import Event
@@ -16,13 +17,6 @@ from harness.model.verdict import Assumption, Outcome, Verdict, combine
 from harness.ports import AssertionDefinition
 
 Assume = Callable[[Record], Assumption]
-
-EXIT_HELD = 0
-EXIT_BROKEN = 1
-EXIT_STOPPED = 2
-EXIT_CRASHED = 3
-EXIT_USAGE = 4
-EXIT_INCONCLUSIVE = 20
 
 RESTORED = "restored"
 
@@ -72,13 +66,13 @@ def exit_status(record: Record, verdicts: Sequence[Verdict]) -> int:
     refusals = {event.subject for event in record.timeline.of("refusal")}
     outcome = combine(verdict.outcome for verdict in verdicts)
     ranked = (
-        (EXIT_CRASHED, ending in {None, Ending.CRASHED}),
-        (EXIT_STOPPED, ending is Ending.STOPPED),
-        (EXIT_BROKEN, outcome is Outcome.FAIL),
-        (EXIT_USAGE, "identity" in refusals),
-        (EXIT_INCONCLUSIVE, outcome is Outcome.INCONCLUSIVE or ending is not Ending.COMPLETED),
+        (exits.CRASHED, ending in {None, Ending.CRASHED}),
+        (exits.STOPPED, ending is Ending.STOPPED),
+        (exits.BROKEN, outcome is Outcome.FAIL),
+        (exits.USAGE, "identity" in refusals),
+        (exits.INCONCLUSIVE, outcome is Outcome.INCONCLUSIVE or ending is not Ending.COMPLETED),
     )
-    return next((code for code, applies in ranked if applies), EXIT_HELD)
+    return next((code for code, applies in ranked if applies), exits.HELD)
 
 
 def _answer(

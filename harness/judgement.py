@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assertions.assumptions import ASSUMPTIONS
 from reports.registry import REPORTERS
 
+from assertions.assumptions import ASSUMPTIONS
 from harness import registries, store
-from harness.judge import exit_status, judge
+from harness.judge import judge
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Verdict
 
 
 @dataclass(frozen=True)
-class Judgement:
+class JudgedRun:
     """A judged run.
 
     Attributes:
@@ -37,24 +37,24 @@ class Judgement:
     exit_status: int
 
 
-def judge_run(run_dir: Path) -> Judgement:
+def judge_run(run_dir: Path) -> JudgedRun:
     """Judge a stored run.
 
     Raises:
         SpecError: The folder holds no record that this version can read.
     """
     record = store.load_record(run_dir)
-    assumptions = {name: assume(record) for name, assume in ASSUMPTIONS.items()}
-    verdicts = judge(record, registries.assertions(), ASSUMPTIONS)
-    return Judgement(run_dir, record, verdicts, assumptions, exit_status(record, verdicts))
+    found = judge(record, registries.assertions(), ASSUMPTIONS)
+    assumptions = {assumption.name: assumption for assumption in found.assumptions}
+    return JudgedRun(run_dir, record, found.verdicts, assumptions, found.exit_status)
 
 
-def write_reports(judgement: Judgement) -> tuple[Path, ...]:
+def write_reports(judged: JudgedRun) -> tuple[Path, ...]:
     """Write the verdicts and every report into the run's folder; return the paths."""
-    store.save_verdicts(judgement.run_dir, judgement.verdicts, judgement.assumptions)
+    store.save_verdicts(judged.run_dir, judged.verdicts, judged.assumptions)
     written = []
     for file_name, report in REPORTERS.values():
-        path = judgement.run_dir / file_name
-        store.write_atomically(path, report(judgement.record, judgement.verdicts, judgement.assumptions))
+        path = judged.run_dir / file_name
+        store.write_atomically(path, report(judged.record, judged.verdicts, judged.assumptions))
         written.append(path)
     return tuple(written)

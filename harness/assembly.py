@@ -1,0 +1,93 @@
+"""Wires drivers to ports for one run (composition root): the real ones for a target, or the twin for a rehearsal.
+
+Must hold no policy: what may be done, and when, is said elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from harness.client import Job
+from harness.drivers.system_clock import RealClock
+from harness.model.experiment import Experiment
+from harness.model.target import Target
+from harness.ports import Clock, Drivers, Probe
+from harness.settings import load_settings, resolve_target
+
+_PACKAGES = (
+    "chaostoolkit-lib", "chaostoolkit-kubernetes", "kubernetes", "locust", "prometheus-api-client", "pandas", "pytest",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of before it has a folder.
+
+    Attributes:
+        target: The target.
+        clock: The run's clock; second 0 is when it was made.
+        versions: Versions of what takes part.
+        drivers: Makes the drivers, once the run has a folder and an id.
+    """
+
+    target: Target
+    clock: Clock
+    versions: Mapping[str, str]
+    drivers: Callable[[Path, str], Drivers]
+
+    def probes(self, drivers: Drivers) -> Mapping[str, Probe]:
+        """Return PROBES, bound to the run's observer and metrics."""
+        from experiments.faults.probes import bound_probes  # noqa: PLC0415 - brings Chaos Toolkit
+
+        return bound_probes(drivers.observer, drivers.metrics, self.target.signals)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that do a run's work."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def real(experiment: Experiment, job: Job) -> Parts:
+    """Wire the real drivers.
+
+    Raises:
+        SpecError: The target is unknown, incomplete or not up.
+    """
+    target = resolve_target(load_settings(Path(job.settings)), job.target)
+    clock = RealClock.starting_now()
+
+    def drivers(run_dir: Path, run_id: str) -> Drivers:
+        from harness.drivers.chaostoolkit import ChaosToolkitDriver  # noqa: PLC0415 - brings Chaos Toolkit
+        from harness.drivers.kubernetes.actor import KubernetesActor  # noqa: PLC0415
+        from harness.drivers.kubernetes.connection import connect  # noqa: PLC0415
+        from harness.drivers.kubernetes.lease import KubernetesLease  # noqa: PLC0415
+        from harness.drivers.kubernetes.ledger import KubernetesLedger  # noqa: PLC0415
+        from harness.drivers.kubernetes.observer import KubernetesObserver  # noqa: PLC0415
+        from harness.drivers.locust_driver import LocustDriver  # noqa: PLC0415
+        from harness.drivers.prometheus import PrometheusSource  # noqa: PLC0415
+
+        return Drivers(
+            clock=clock,
+            load=LocustDriver(clock, run_dir),
+            chaos=ChaosToolkitDriver(target, clock, run_dir, run_id, job.seed),
+            observer=KubernetesObserver(connect(target), clock),
+            actor=KubernetesActor(connect(target)),
+            metrics=PrometheusSource(target, clock),
+            ledger=KubernetesLedger(connect(target), target.system_namespace),
+            lease=KubernetesLease(connect(target), target.system_namespace),
+            run_dir=run_dir,
+        )
+
+    del experiment
+    return Parts(target, clock, versions(), drivers)
+
+
+def rehearsal(experiment: Experiment, job: Job) -> Parts:
+    """Wire the in-memory twin; the same faults and judges, simulated time."""
+    from harness.fakes.world import Twin  # noqa: PLC0415 - only for rehearsals
+
+    twin = Twin(experiment, job.seed)
+    return Parts(twin.target, twin.clock, versions(), twin.drivers)
