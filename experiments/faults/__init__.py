@@ -1,1 +1,1 @@
-"""Faults: action, choice of targets, evidence and undo of each, in one registry."""
+"""Faults: actions that Chaos Toolkit calls, with their choice of victims, evidence and undo. `registry` lists them."""

@@ -1,0 +1,116 @@
+"""Faults on pods: abrupt kill and eviction. Each says which kind of loss it is (CASES A23); victims are ours to choose.
+
+`kill_pods` and `evict_pods` are what an experiment file names; they refuse outside a game day (see `context`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.faults.context import FaultContext, Steps, current, drive
+from experiments.faults.definition import PodFault
+from experiments.faults.sequence import Deed
+from harness.model.facts import PodFact
+from harness.model.fault import FaultPlan, Loss
+
+ABRUPT_GRACE_S = 0
+RETRY_EVERY_S = 0.5
+_WAITING = frozenset({"blocked", "throttled"})
+_REPLACED = "uid gone and a pod that did not exist before is Ready, for every victim, within max_hold"
+
+
+def kill_pods(namespace: str, selector: str, count: int | None = None, share: float | None = None) -> dict[str, Any]:
+    """Kill pods abruptly: deleted with a grace period of 0 s, as when their machine fails.
+
+    Args:
+        namespace: Namespace of the pods.
+        selector: Their labels, such as ``app=planner``.
+        count: How many, or
+        share: which share of the Ready pods (rounded down, at least one).
+
+    Returns:
+        Victims, effect and reason.
+    """
+    del namespace, selector, count, share  # the validated plan has them
+    context, plan = current("kill_pods")
+    return drive(KILL_PODS.steps(context, plan), context.clock)
+
+
+def evict_pods(namespace: str, selector: str, count: int | None = None, share: float | None = None) -> dict[str, Any]:
+    """Evict pods by the eviction subresource, as a drain does: budgets are asked, and 429 is retried until max_hold.
+
+    Args:
+        namespace: Namespace of the pods.
+        selector: Their labels, such as ``app=planner``.
+        count: How many, or
+        share: which share of the Ready pods (rounded down, at least one).
+
+    Returns:
+        Victims, effect and reason.
+    """
+    del namespace, selector, count, share  # the validated plan has them
+    context, plan = current("evict_pods")
+    return drive(EVICT_PODS.steps(context, plan), context.clock)
+
+
+def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[Deed]:
+    yield from ()  # steps like those of every deed, though this one never waits
+    namespace, names = str(plan.arguments["namespace"]), [pod.name for pod in chosen]
+    accepted = set(context.terminate_pods(namespace, names, ABRUPT_GRACE_S))
+    hit = tuple(pod for pod in chosen if pod.name in accepted)
+    missed = [pod.name for pod in chosen if pod.name not in accepted]
+    problem = f"not killed: {', '.join(missed)}" if missed else ""
+    return Deed(hit, problem, (("grace_s", ABRUPT_GRACE_S),))
+
+
+def _evict(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[Deed]:
+    deadline_s = context.clock.now_s() + plan.max_hold_s
+    hit: list[PodFact] = []
+    problems: list[str] = []
+    for pod in chosen:
+        problem = yield from _evict_one(context, plan, pod, deadline_s)
+        if problem:
+            problems.append(problem)
+        else:
+            hit.append(pod)
+    return Deed(tuple(hit), "; ".join(problems), (("grace_s", "the pod's own"),))
+
+
+def _evict_one(context: FaultContext, plan: FaultPlan, pod: PodFact, deadline_s: float) -> Steps[str]:
+    """Ask until it is granted; return why it was not, or an empty string."""
+    started_s = context.clock.now_s()
+    told = ""
+    while True:
+        answer = context.actor.evict_pod(pod)
+        if answer.status == "accepted":
+            return ""
+        what = f"eviction of {pod.subject} {answer.status}: {answer.message or 'no message'}"
+        if answer.status not in _WAITING:
+            return what
+        if what != told:
+            context.note(plan.name, what)
+            told = what
+        waited_s = context.clock.now_s() - started_s
+        if context.stopping() or context.clock.now_s() >= deadline_s:
+            return f"{what} (asked for {waited_s:.1f} s)"
+        yield RETRY_EVERY_S
+
+
+KILL_PODS = PodFault(
+    name="kill_pods",
+    module=__name__,
+    loss=Loss.ABRUPT,
+    evidence=_REPLACED,
+    act=_kill,
+    verbs=(("list", "pods", ""), ("get", "pods", ""), ("delete", "pods", "")),
+)
+
+EVICT_PODS = PodFault(
+    name="evict_pods",
+    module=__name__,
+    loss=Loss.EVICTION,
+    evidence=_REPLACED,
+    act=_evict,
+    verbs=(("list", "pods", ""), ("get", "pods", ""), ("create", "pods", "eviction")),
+)
