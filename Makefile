@@ -1,0 +1,89 @@
+# Each target does its whole set-up: a first call prepares .venv, later calls reuse it. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+EXPERIMENT ?= pod-kill-under-burst
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help
+help:  ## show this list
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: gameday
+gameday: $(VENV)/.testbed system-packages  ## run EXPERIMENT on a local testbed that is started and taken down
+	$(BIN)/gameday run $(EXPERIMENT) --target local --with-testbed $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
+	$(BIN)/python -m testbed build core
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev  ## lint, types, import rules, experiments
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	for file in experiments/*.yaml; do $(BIN)/gameday validate "$$file"; done
+
+.PHONY: testbed-up
+testbed-up: $(VENV)/.testbed system-packages  ## start the local testbed (ARGS="--with keda")
+	$(BIN)/gameday testbed up $(ARGS)
+
+.PHONY: testbed-down
+testbed-down: $(VENV)/.testbed  ## end the local testbed
+	$(BIN)/gameday testbed down $(ARGS)
+
+.PHONY: rehearse
+rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
+	$(BIN)/python -m pytest -m gameday --gameday-rehearse $(ARGS)
+
+.PHONY: bench
+bench: bench-run  ## print the measured numbers
+
+.PHONY: bench-run
+bench-run: $(VENV)/.testbed system-packages
+	$(BIN)/python -m testbed.measure $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.lock  ## pin the requirements anew
+	cd requirements && for set in runtime testbed dev go lock; do ../$(BIN)/uv pip compile --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q \
+		-o $$set.txt $$set.in; done
+
+.PHONY: system-packages
+system-packages: $(VENV)/.python
+	@$(BIN)/python -m testbed.system_packages redis-server prometheus
+
+.PHONY: test-packages
+test-packages: $(VENV)/.python
+	@$(BIN)/python -m testbed.system_packages redis-server prometheus --for-tests chromium
+
+# Stamps: a newer requirements file installs again, into the same environment.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Error: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.testbed: requirements/testbed.txt pyproject.toml | $(VENV)/.python
+	@echo "installing the testbed's requirements (about 1 min elsewhere)"
+	$(PIP) install -q --require-hashes -r requirements/testbed.txt
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.python
+	@echo "installing the development requirements (about 2 min elsewhere)"
+	$(PIP) install -q --require-hashes -r requirements/dev.txt
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.testbed
+
+$(VENV)/.lock: requirements/lock.txt | $(VENV)/.python
+	$(PIP) install -q --require-hashes -r requirements/lock.txt
+	@touch $@
