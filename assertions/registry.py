@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from assertions import backlog, disruption_budget, error_budget, latency, restored
 from assertions.definition import Definition
 
-ASSERTIONS: Mapping[str, Definition] = {}
+ASSERTIONS: Mapping[str, Definition] = {
+    definition.kind: definition
+    for definition in (
+        disruption_budget.DEFINITION,
+        backlog.DEFINITION,
+        error_budget.DEFINITION,
+        latency.DEFINITION,
+        restored.DEFINITION,
+    )
+}
+"""Every kind by name, in the order in which `gameday list` shows them. A new kind is one line here."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.model.load import Stage
 from harness.model.record import Record
-from harness.model.time import Window
+from harness.model.time import PhaseName, Window
 
 DEMAND_STAGES = ("ramp", "burst")
 
@@ -40,9 +40,13 @@ def baseline_window(record: Record) -> Window | None:
 
 
 def judged_window(record: Record) -> Window | None:
-    """Return the span from the start of the load to the last event: load, recovery and settling."""
+    """Return the span from the start of the load to the harvest (or the last event): load, recovery and settling."""
     load = record.timeline.load_window()
-    return None if load is None else Window(load.start_s, max(load.end_s, record.timeline.end_s))
+    if load is None:
+        return None
+    harvest = record.timeline.phase(PhaseName.HARVEST)
+    end_s = record.timeline.end_s if harvest is None else harvest.window.start_s
+    return Window(load.start_s, max(load.end_s, end_s))
 
 
 def offered_requests(stage: Stage, from_s: float, to_s: float) -> float:

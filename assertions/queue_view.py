@@ -1,0 +1,206 @@
+"""One consistent view of the queue from its signals, with everything that stands against trusting it. Pure.
+
+Backlog is the group's lag plus its pending entries, not the stream's length or its pending entries alone (CASES G11);
+the depth signal must say the same. It judges no limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assertions.temporal import Steps, steps_of_series
+from harness.model.signal import Floats, Harvest, Series
+from harness.model.time import Window
+from harness.model.verdict import Coverage
+
+SIGNALS = (
+    "queue_oldest_task_age_seconds",
+    "queue_depth",
+    "queue_lag",
+    "queue_pending",
+    "queue_up",
+    "tasks_unique_enqueued",
+    "tasks_unique_done",
+    "tasks_dead",
+)
+AGE, DEPTH, LAG, PENDING, UP, ENQUEUED, DONE, DEAD = SIGNALS
+
+REMEDY = "see that the queue exporter is scraped and reads its broker all through the run"
+RUN_OF_SAMPLES = 3
+"""So many samples on end must contradict each other: one may fall between two changes."""
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The queue over a window. NaN is "not known".
+
+    Attributes:
+        age_max_s: Greatest age of the oldest task.
+        age_max_at_s: When.
+        depth: Unfinished tasks over time.
+        depth_max: Most of them.
+        enqueued: Tasks that came within the window.
+        finished: Tasks that were done or became dead letters within it.
+        lost: Tasks that vanished within it; negative where more are accounted for than came.
+        problems: What is missing.
+        contradictions: Where the signals deny each other.
+        coverage: Of the age signal.
+    """
+
+    age_max_s: float
+    age_max_at_s: float
+    depth: Steps
+    depth_max: float
+    enqueued: float
+    finished: float
+    lost: float
+    problems: tuple[str, ...]
+    contradictions: tuple[str, ...]
+    coverage: Coverage
+
+
+def queue_view(harvest: Harvest, window: Window) -> QueueView:
+    """Look at the queue over a window (and the one sample before it, which holds at its start)."""
+    series = {name: _one(name, harvest.series(name)) for name in SIGNALS}
+    gap_s = _gap_max_s(harvest, DEPTH)
+    age, depth = series[AGE].within(window), series[DEPTH].within(window)
+    peak = int(np.nanargmax(age.values)) if np.isfinite(age.values).any() else None
+    step_s = harvest.scrape_interval_s or 1.0
+    return QueueView(
+        age_max_s=math.nan if peak is None else float(age.values[peak]),
+        age_max_at_s=math.nan if peak is None else float(age.t_s[peak]),
+        depth=steps_of_series(series[DEPTH], gap_s),
+        depth_max=float(np.nanmax(depth.values)) if np.isfinite(depth.values).any() else math.nan,
+        enqueued=_rise(series[ENQUEUED], window),
+        finished=_rise(series[DONE], window) + _rise(series[DEAD], window),
+        lost=_lost(series, window),
+        problems=tuple(_problems(harvest, series, window)),
+        contradictions=tuple(_contradictions(series, window, step_s)),
+        coverage=series[AGE].coverage(window, step_s),
+    )
+
+
+def _one(name: str, found: Sequence[Series]) -> Series:
+    """Join the series of a signal (an exporter that was replaced leaves several); both read the same queue."""
+    if not found:
+        return Series(name, {}, np.empty(0), np.empty(0))
+    t_s = np.concatenate([one.t_s for one in found])
+    order = np.argsort(t_s, kind="stable")
+    return Series(name, {}, t_s[order], np.concatenate([one.values for one in found])[order])
+
+
+def _gap_max_s(harvest: Harvest, name: str) -> float:
+    asked = harvest.signals.get(name)
+    return asked.signal.gap_max_s if asked else 15.0
+
+
+def _problems(harvest: Harvest, series: Mapping[str, Series], window: Window) -> Iterator[str]:
+    for name in SIGNALS:
+        problem = harvest.problem(name)
+        if problem:
+            yield problem
+            continue
+        part = series[name].within(window)
+        if not np.isfinite(part.values).all():
+            yield f"signal {name} holds values that are not finite numbers"
+        gap_s = part.coverage(window, 1.0).gap_max_s
+        if gap_s > _gap_max_s(harvest, name):
+            yield f"signal {name} has a hole of {gap_s:.0f} s (limit {_gap_max_s(harvest, name):g} s)"
+    up = series[UP].within(window)
+    down = up.t_s[up.values < 1]
+    if len(down):
+        yield f"the queue could not be read at +{down[0]:.0f}s ({len(down)} samples of queue_up are 0)"
+
+
+def _rise(counter: Series, window: Window) -> float:
+    """Return how much a count rose from the window's start to its last sample; NaN where it is not known."""
+    before = counter.values[counter.t_s <= window.start_s]
+    inside = counter.within(window).values
+    if not len(inside):
+        return math.nan
+    return float(inside[-1] - (before[-1] if len(before) else inside[0]))
+
+
+def _together(series: Mapping[str, Series], names: Sequence[str], window: Window) -> tuple[Floats, list[Floats]]:
+    """Return the instants at which all signals were scraped at once, and their values there."""
+    times = series[names[0]].t_s
+    for name in names[1:]:
+        times = np.intersect1d(times, series[name].t_s)
+    times = times[times < window.end_s]
+    values = [series[name].values[np.searchsorted(series[name].t_s, times)] for name in names]
+    return times, values
+
+
+def _lost(series: Mapping[str, Series], window: Window) -> float:
+    """Return tasks that vanished: the least of the last two samples, against the state at the window's start."""
+    times, (enqueued, done, dead, depth) = _together(series, (ENQUEUED, DONE, DEAD, DEPTH), window)
+    missing = enqueued - done - dead - depth
+    inside = missing[times >= window.start_s]
+    if len(inside) < 2 or not np.isfinite(missing).all():  # noqa: PLR2004 - two samples, so that one is no accident
+        return math.nan
+    before = missing[times < window.start_s]
+    last = inside[-2:] - (before[-1] if len(before) else inside[0])
+    return float(last[np.argmin(np.abs(last))])
+
+
+def _contradictions(series: Mapping[str, Series], window: Window, step_s: float) -> Iterator[str]:
+    yield from _age_against_depth(series, window)
+    yield from _age_against_counts(series, window, step_s)
+    yield from _depth_against_group(series, window)
+    times, (enqueued, done) = _together(series, (ENQUEUED, DONE), window)
+    anew = (np.diff(enqueued) < 0) | (np.diff(done) < 0)
+    if anew.any():
+        yield f"the task counts began anew at +{times[1:][anew][0]:.0f}s: tasks before it cannot be accounted for"
+
+
+def _age_against_depth(series: Mapping[str, Series], window: Window) -> Iterator[str]:
+    times, (age, depth) = _together(series, (AGE, DEPTH), window)
+    for wrong, text in (
+        ((age <= 0) & (depth > 0), "tasks wait and the oldest is 0 s old"),
+        ((age > 0) & (depth <= 0), "the oldest task has an age and none waits"),
+    ):
+        at = _first_run(wrong)
+        if at is not None:
+            yield f"from +{times[at]:.0f}s on {text}"
+
+
+def _age_against_counts(series: Mapping[str, Series], window: Window, step_s: float) -> Iterator[str]:
+    """Compare the age gauge with what the counts prove (CASES G10).
+
+    With n tasks finished, one of the first n + 1 that were enqueued still waits, so the oldest is at least as old as
+    the instant at which number n + 1 was seen. This holds whatever the order in which tasks are finished.
+    """
+    times, (age, enqueued, done, dead) = _together(series, (AGE, ENQUEUED, DONE, DEAD), window)
+    if not len(times) or not np.isfinite([age, enqueued, done, dead]).all() or (np.diff(enqueued) < 0).any():
+        return
+    seen = np.searchsorted(enqueued, done + dead + 1, side="left")
+    waits = seen < len(times)
+    least_s = np.where(waits, times - times[np.minimum(seen, len(times) - 1)], 0.0)
+    at = _first_run(age < least_s - (2 * step_s + 1))
+    if at is not None:
+        told = f"an age of {least_s[at]:.0f} s, the age signal says {age[at]:.0f} s"
+        yield f"at +{times[at]:.0f}s the counts prove {told}"
+
+
+def _depth_against_group(series: Mapping[str, Series], window: Window) -> Iterator[str]:
+    times, (depth, lag, pending) = _together(series, (DEPTH, LAG, PENDING), window)
+    apart = np.abs(lag + pending - depth)
+    at = _first_run(apart > np.maximum(2.0, 0.05 * depth))
+    if at is not None:
+        told = f"depth {depth[at]:.0f}, lag {lag[at]:.0f} + pending {pending[at]:.0f}"
+        yield f"from +{times[at]:.0f}s on the depth is not the group's lag plus pending ({told})"
+
+
+def _first_run(wrong: Bools) -> int | None:
+    """Return the index at which the first run of `RUN_OF_SAMPLES` begins."""
+    if len(wrong) < RUN_OF_SAMPLES:
+        return None
+    runs = np.lib.stride_tricks.sliding_window_view(wrong, RUN_OF_SAMPLES).all(axis=1)
+    return int(np.argmax(runs)) if runs.any() else None

@@ -1,0 +1,129 @@
+"""Was everything of ours taken back? Asked of the undo records, the fingerprints and the residue check. Pure.
+
+A failed undo or a difference that is ours is a FAIL, whatever else the run says (DESIGN U6). What somebody else changed
+is reported and fails nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from assertions.definition import Check, Definition, broken, conclude, held, params_object, unclear
+from harness.model.experiment import AssertionSpec
+from harness.model.record import Record
+from harness.model.verdict import Verdict
+
+KIND = "restored"
+SCHEMA = params_object({})
+RUN_LABEL = "gameday.local/run"
+RECOVER = "gameday recover"
+
+
+def judge(record: Record, spec: AssertionSpec) -> Verdict:
+    """Judge whether the run left nothing behind."""
+    checks = [*_undo_checks(record), *_residue_checks(record), *_fingerprint_checks(record), *_lease_checks(record)]
+    expected = "every change of the run is taken back, and nothing of it is left in the cluster"
+    figures = {"undo_records": float(len(record.undo)), "changes_by_others": float(len(_others(record)))}
+    evidence = [f"changed by somebody else: {text}" for text in _others(record)]
+    return conclude(spec, checks, expected, evidence=evidence, figures=figures)
+
+
+def _undo_checks(record: Record) -> Iterator[Check]:
+    failed = [undo for undo in record.undo if not undo.get("done")]
+    if failed:
+        named = ", ".join(f"{_key(undo)} ({undo.get('outcome') or 'not undone'})" for undo in failed)
+        yield broken(f"not taken back: {named}", f"run `{RECOVER}` and look at these objects")
+    yield from _failed_events(record)
+    written = {e.subject for e in record.timeline.of("fault") if e.detail.get("step") == "undo-recorded"}
+    missing = sorted(written - {str(undo.get("fault")) for undo in record.undo})
+    if missing:
+        reason = f"the undo records of {', '.join(missing)} are not in the run's record: their outcome is not known"
+        yield unclear(reason, f"run `{RECOVER}`; it lists what is open in the cluster")
+    if not failed and not missing:
+        yield held(f"{len(record.undo)} of {len(record.undo)} undo records done")
+
+
+def _failed_events(record: Record) -> Iterator[Check]:
+    """Fail on an undo that failed as a whole; single records speak for themselves."""
+    known = {str(undo.get("record_id")) for undo in record.undo}
+    for event in record.timeline.of("undo"):
+        if event.detail.get("step") == "failed" and str(event.detail.get("record_id", "")) not in known:
+            reason = f"the undo of {event.subject} failed: {event.detail.get('outcome', 'no reason given')}"
+            yield broken(reason, f"run `{RECOVER}`")
+
+
+def _residue_checks(record: Record) -> Iterator[Check]:
+    for event in record.timeline.of("residue"):
+        if event.detail.get("ours"):
+            text = f"{event.subject}: {event.detail.get('difference', 'left behind')}"
+            yield broken(f"left behind: {text}", str(event.detail.get("command") or f"run `{RECOVER}`"))
+
+
+def _fingerprint_checks(record: Record) -> Iterator[Check]:
+    before, after = record.fingerprint_before, record.fingerprint_after
+    if before is None or after is None:
+        which = "before the run" if before is None else "after the run"
+        yield unclear(f"no fingerprint was taken {which}: a residue could not be seen", f"run `{RECOVER}`")
+        return
+    ours = [text for key, text in differences(before, after).items() if _ours(record, key)]
+    if ours:
+        yield broken(f"differs from before the run: {'; '.join(ours)}", f"run `{RECOVER}` and look at these objects")
+    else:
+        yield held(f"{len(after)} objects as before")
+
+
+def _lease_checks(record: Record) -> Iterator[Check]:
+    if record.header.facts.get("lease_released") is False:
+        yield broken("the run's Lease was not released", f"it lapses by itself; else run `{RECOVER}`")
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs between two fingerprints, by object, as one line each."""
+    keys = sorted(before.keys() | after.keys())
+    return {key: _difference(key, before, after) for key in keys if before.get(key) != after.get(key)}
+
+
+def _difference(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if key not in after:
+        return f"{key} is gone"
+    if key not in before:
+        return f"{key} is new"
+    old, new = before[key], after[key]
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return f"{key} was {_short(old)}, is {_short(new)}"
+    fields = sorted(f for f in old.keys() | new.keys() if old.get(f) != new.get(f))
+    return f"{key}: " + ", ".join(f"{f} was {_short(old.get(f))}, is {_short(new.get(f))}" for f in fields)
+
+
+def _ours(record: Record, key: str) -> bool:
+    """Tell whether an object is one that we changed: it has an undo record, or carries the run's label."""
+    touched = {_key(undo).lower() for undo in record.undo}
+    after = (record.fingerprint_after or {}).get(key)
+    return key.lower() in touched or RUN_LABEL in json.dumps(after, default=str)
+
+
+def _others(record: Record) -> list[str]:
+    before, after = record.fingerprint_before, record.fingerprint_after
+    found = {} if before is None or after is None else differences(before, after)
+    told = [text for key, text in found.items() if not _ours(record, key)]
+    residues = [e for e in record.timeline.of("residue") if not e.detail.get("ours")]
+    return list(dict.fromkeys([*told, *(f"{e.subject}: {e.detail.get('difference', '')}" for e in residues)]))
+
+
+def _key(undo: Mapping[str, Any]) -> str:
+    return "/".join(str(undo[k]) for k in ("kind", "namespace", "name") if undo.get(k))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str, sort_keys=True)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - a line of a report
+
+
+DEFINITION = Definition(
+    kind=KIND,
+    question="Was everything of ours taken back?",
+    judge=judge,
+    params_schema=SCHEMA,
+)
