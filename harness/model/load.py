@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 REQUEST_COLUMNS = (
@@ -72,6 +72,32 @@ class LoadProfile:
     def peak_rps(self) -> float:
         """Highest rate offered."""
         return max((max(s.from_rps, s.to_rps) for s in self.stages), default=0.0)
+
+    def scaled(self, scale: float) -> LoadProfile:
+        """Return the profile with every rate multiplied; the number of users grows with it and never shrinks.
+
+        Raises:
+            ValueError: The scale is not a positive, finite number.
+        """
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"scale {scale!r} is not a positive number")
+        stages = (replace(s, from_rps=s.from_rps * scale, to_rps=s.to_rps * scale) for s in self.stages)
+        return replace(self, stages=tuple(stages), users_max=round(self.users_max * max(1.0, scale)))
+
+    def with_durations(self, durations_s: Mapping[str, float]) -> LoadProfile:
+        """Return the profile with other lengths of the named stages.
+
+        Raises:
+            ValueError: It has no stage of that name, or a length is not positive.
+        """
+        known = {stage.name for stage in self.stages}
+        for name, duration_s in durations_s.items():
+            if name not in known:
+                raise ValueError(f"profile {self.name} has no stage {name!r}; it has {', '.join(sorted(known))}")
+            if not 0 < duration_s < float("inf"):
+                raise ValueError(f"stage {name} cannot last {duration_s!r} s")
+        stages = (replace(s, duration_s=durations_s.get(s.name, s.duration_s)) for s in self.stages)
+        return replace(self, stages=tuple(stages))
 
 
 @dataclass(frozen=True, slots=True)

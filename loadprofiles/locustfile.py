@@ -1,0 +1,81 @@
+"""The load child: ``python -m loadprofiles.locustfile CONTROL_FD DATA_FD``, started by the load driver.
+
+Importing Locust patches the whole process, so this runs in one of its own. One job line comes on the control pipe,
+end-of-file there means stop; messages go out on the data pipe. Standard output and error are a log. Also a plain
+locustfile: ``locust -f`` finds our user classes here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+
+import gevent
+import gevent.os
+from locust import __version__ as locust_version
+
+from loadprofiles.engine import Channel, Engine
+from loadprofiles.job import LoadJob, PlanRefused, parse_job
+from loadprofiles.users import InferenceUser, PlannerUser
+
+PR_SET_PDEATHSIG = 1
+CLOSE_LIMIT_S = 5.0
+
+
+def _read_line(fd: int) -> str:
+    data = b""
+    while not data.endswith(b"\n"):
+        piece = os.read(fd, 65536)
+        if not piece:
+            return ""
+        data += piece
+    return data.decode()
+
+
+def _watch(fd: int, engine: Engine) -> None:
+    gevent.os.make_nonblocking(fd)
+    told = b""
+    while piece := gevent.os.nb_read(fd, 4096):
+        told += piece
+    asked = told.decode().strip()
+    engine.stop(json.loads(asked)["stop"] if asked else "the driver is gone")
+
+
+def _bound_this_process(job: LoadJob) -> None:
+    """Die with the driver, and after the longest time that the plan can take, whatever the code here does."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.alarm(int(job.longest_s) + 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main(control_fd: int, data_fd: int) -> int:
+    """Run one job; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    line = _read_line(control_fd)
+    if not line:
+        return 1
+    job = parse_job(line)
+    _bound_this_process(job)
+    channel = Channel(data_fd)
+    try:
+        engine = Engine(job, channel, os.environ)
+    except PlanRefused as refused:
+        channel.send({"m": "refused", "problem": refused.problem, "remedy": refused.remedy})
+        channel.close(CLOSE_LIMIT_S)
+        return 1
+    channel.send({"m": "hello", "locust": locust_version, "pid": os.getpid()})
+    gevent.spawn(_watch, control_fd, engine)
+    gevent.signal_handler(signal.SIGTERM, engine.stop, "SIGTERM to the load generator")
+    status = engine.run()
+    channel.close(CLOSE_LIMIT_S)
+    return status
+
+
+__all__ = ["InferenceUser", "PlannerUser", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
