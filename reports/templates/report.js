@@ -1,0 +1,66 @@
+"use strict";
+(function () {
+  var place = document.getElementById("figure");
+  var figure = JSON.parse(document.getElementById("figure-data").textContent);
+  var dark = window.matchMedia("(prefers-color-scheme: dark)");
+  var printing = false;
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function look() {
+    var ink = printing ? "#111418" : colour("--ink");
+    var line = printing ? "#d5dae0" : colour("--line");
+    var told = { "font.color": ink, "font.family": colour("--font"), "font.size": 12,
+      "hoverlabel.bgcolor": colour("--card"), "hoverlabel.bordercolor": line, "hoverlabel.font.color": colour("--ink") };
+    Object.keys(figure.layout).forEach(function (key) {
+      if (!/^[xy]axis\d*$/.test(key)) { return; }
+      told[key + ".gridcolor"] = line;
+      told[key + ".linecolor"] = line;
+      told[key + ".tickfont.color"] = ink;
+      told[key + ".spikecolor"] = printing ? line : colour("--dim");
+    });
+    return told;
+  }
+
+  function zoom(start, end) {
+    return Plotly.relayout(place, { "xaxis.range": [start, end] });
+  }
+
+  function mark(range) {
+    document.querySelectorAll(".spans button").forEach(function (button) {
+      var same = Math.abs(button.dataset.start - range[0]) < 0.01 && Math.abs(button.dataset.end - range[1]) < 0.01;
+      button.setAttribute("aria-pressed", String(same));
+    });
+  }
+
+  var whole = figure.layout.xaxis.range.slice();
+  var options = { responsive: true, displaylogo: false, doubleClick: false, scrollZoom: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d"],
+    toImageButtonOptions: { filename: "gameday" } };
+  Plotly.newPlot(place, figure.data, figure.layout, options).then(function () {
+    place.on("plotly_relayout", function () { mark(place.layout.xaxis.range); });
+    place.on("plotly_doubleclick", function () { zoom(whole[0], whole[1]); });
+    mark(whole);
+    return Plotly.relayout(place, look());
+  }).then(function () { place.dataset.ready = "true"; });
+
+  document.querySelectorAll(".spans button").forEach(function (button) {
+    button.addEventListener("click", function () { zoom(Number(button.dataset.start), Number(button.dataset.end)); });
+  });
+  dark.addEventListener("change", function () { Plotly.relayout(place, look()); });
+
+  var closed = [];
+  window.addEventListener("beforeprint", function () {
+    printing = true;
+    closed = Array.from(document.querySelectorAll("details:not([open])"));
+    closed.forEach(function (one) { one.open = true; });
+    Plotly.relayout(place, Object.assign(look(), { width: 700, autosize: false }));
+  });
+  window.addEventListener("afterprint", function () {
+    printing = false;
+    closed.forEach(function (one) { one.open = false; });
+    Plotly.relayout(place, Object.assign(look(), { width: null, autosize: true }));
+  });
+})();
