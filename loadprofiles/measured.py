@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import gevent
 from locust.contrib.fasthttp import FastHttpSession, FastResponse, LocustBadStatusCode, LocustUserAgent
@@ -49,7 +49,11 @@ class SessionRules:
 
 
 class OneTryAgent(LocustUserAgent):
-    """Locust's agent, without the silent second try that its HTTP client makes for a GET on a closed connection."""
+    """Locust's agent without second tries: its HTTP client makes them silently, for a GET on a closed connection."""
+
+    def _handle_error(self, e: BaseException, url: Any = None) -> NoReturn:
+        """Raise every error as it is; the base class wraps those that it would try again for."""
+        raise e
 
     def _urlopen(self, request: Any) -> FastResponse:
         client = self.clientpool.get_client(request.url_split)
