@@ -137,7 +137,7 @@ class ProbeDefinition:
     """An entry of PROBES.
 
     Attributes:
-        look: The function; its last argument ``eyes`` is bound by `bind`.
+        look: The function; its last argument ``eyes`` is bound by `bound_probes`.
         arguments_schema: JSON schema of the arguments in the experiment file.
     """
 
@@ -194,7 +194,7 @@ PROBES: Mapping[str, ProbeDefinition] = {
 """Probes by the name of their function. A new probe is one line here; nothing is scanned."""
 
 
-def bind(observer: ClusterObserver, metrics: MetricsSource, signals: Mapping[str, Signal]) -> dict[str, Probe]:
+def bound_probes(observer: ClusterObserver, metrics: MetricsSource, signals: Mapping[str, Signal]) -> dict[str, Probe]:
     """Return every probe of PROBES, looking at one run's cluster and metrics."""
     eyes = Eyes(observer, metrics, signals)
     return {name: partial(definition.look, eyes=eyes) for name, definition in PROBES.items()}
