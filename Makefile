@@ -49,7 +49,7 @@ bench: bench-run  ## print the measured numbers
 
 .PHONY: bench-run
 bench-run: $(VENV)/.testbed system-packages
-	$(BIN)/python -m testbed.measure $(ARGS)
+	$(BIN)/python -m tests.bench.bench_run $(ARGS)
 
 .PHONY: lock
 lock: $(VENV)/.lock  ## pin the requirements anew

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.client import Job
 from harness.drivers.system_clock import RealClock
 from harness.model.experiment import Experiment
+from harness.model.fault import Permission
 from harness.model.target import Target
 from harness.ports import Clock, Drivers, Probe
 from harness.settings import load_settings, resolve_target
@@ -31,12 +32,14 @@ class Parts:
         clock: The run's clock; second 0 is when it was made.
         versions: Versions of what takes part.
         drivers: Makes the drivers, once the run has a folder and an id.
+        permissions: What the drivers themselves need to be allowed; faults say their own.
     """
 
     target: Target
     clock: Clock
     versions: Mapping[str, str]
     drivers: Callable[[Path, str], Drivers]
+    permissions: tuple[Permission, ...] = ()
 
     def probes(self, drivers: Drivers) -> Mapping[str, Probe]:
         """Return PROBES, bound to the run's observer and metrics."""
@@ -81,8 +84,19 @@ def real(experiment: Experiment, job: Job) -> Parts:
             run_dir=run_dir,
         )
 
-    del experiment
-    return Parts(target, clock, versions(), drivers)
+    return Parts(target, clock, versions(), drivers, _permissions(experiment, target))
+
+
+def _permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:
+    from harness.drivers.kubernetes.lease import lease_permissions  # noqa: PLC0415
+    from harness.drivers.kubernetes.ledger import ledger_permissions  # noqa: PLC0415
+    from harness.drivers.kubernetes.observer import observer_permissions  # noqa: PLC0415
+
+    return (
+        *observer_permissions(experiment.scope.namespaces, "keda" in experiment.components),
+        *ledger_permissions(target.system_namespace),
+        *lease_permissions(target.system_namespace),
+    )
 
 
 def rehearsal(experiment: Experiment, job: Job) -> Parts:

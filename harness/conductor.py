@@ -17,7 +17,7 @@ from harness import guard, preflight
 from harness.model.errors import GameDayError, PortError, Refusal, Stopped
 from harness.model.experiment import Experiment
 from harness.model.facts import FACTS
-from harness.model.fault import UndoRecord
+from harness.model.fault import Permission, UndoRecord
 from harness.model.load import LoadPlan
 from harness.model.record import Ending, no_requests
 from harness.model.signal import Harvest
@@ -87,6 +87,7 @@ class Conductor:
         faults: Mapping[str, FaultDefinition],
         probes: Mapping[str, Probe],
         signals: tuple[str, ...],
+        permissions: tuple[Permission, ...],
         journal: Journal,
         stop: StopFlag,
         live: Callable[[Any], None] = lambda event: None,
@@ -99,6 +100,7 @@ class Conductor:
         self._faults = faults
         self._probes = probes
         self._signals = signals
+        self._base_permissions = permissions
         self._pulse = Pulse(experiment, target, drivers, journal, stop, live)
         self._taken_back = False
         self.outcome = Outcome()
@@ -168,9 +170,9 @@ class Conductor:
         self.outcome.fingerprint_before = observer.fingerprint(self._experiment.scope)
         self._wait_scrapes()
 
-    def _permissions(self) -> tuple[Any, ...]:
+    def _permissions(self) -> tuple[Permission, ...]:
         wanted = [p for plan in self._experiment.faults for p in self._faults[plan.action].permissions(plan.arguments)]
-        return tuple(dict.fromkeys(wanted))
+        return tuple(dict.fromkeys((*self._base_permissions, *wanted)))
 
     def _facts(self) -> dict[str, Any]:
         return {kind: self._drivers.observer.current(kind) for kind in FACTS}
@@ -303,13 +305,16 @@ class Conductor:
 
     def _undo_all(self) -> None:
         try:
-            records = recover(self._drivers.ledger, self._drivers.clock, self._run_id)
+            records = recover(self._drivers.ledger, self._drivers.clock, self._run_id, announce=self._say_undoing)
         except PortError as error:
             self._pulse.say("undo", "all", {"step": "failed", "record_id": "", "outcome": str(error)})
             return
         for record in records:
             self._say_undone(record)
         self.outcome.undo = tuple(asdict(record) for record in records)
+
+    def _say_undoing(self, record: UndoRecord) -> None:
+        self._pulse.say("undo", record.fault, {"step": "start", "record_id": record.record_id, "outcome": ""})
 
     def _say_undone(self, record: UndoRecord) -> None:
         step = "done" if record.done else "failed"

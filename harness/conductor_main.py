@@ -89,6 +89,7 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
         faults=registries.faults(),
         probes=parts.probes(drivers),
         signals=_signals(experiment),
+        permissions=parts.permissions,
         journal=store,
         stop=stop,
         live=stream.event,

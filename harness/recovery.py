@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import exits, guard
-from harness.drivers.kubernetes import connect_actor_side
-from harness.drivers.system_clock import SystemClock
-from harness.model.fault import UndoRecord
+from harness.drivers.kubernetes.connection import connect
+from harness.drivers.kubernetes.ledger import KubernetesLedger
+from harness.drivers.kubernetes.observer import KubernetesObserver
+from harness.drivers.system_clock import RealClock
 from harness.settings import load_settings, resolve_target
-from harness.undo import recover
+from harness.undo import explain, recover
 
 
 def recover_target(
@@ -32,25 +33,21 @@ def recover_target(
         0 where nothing is left, 1 where something could not be taken back, 20 where something is only listed.
     """
     target = resolve_target(load_settings(Path(settings)), target_name)
-    side = connect_actor_side(target)
-    guard.check_identity(target, side.observer.identify())
-    records = side.ledger.open_records(run_id)
+    clock = RealClock.starting_now()
+    guard.check_identity(target, KubernetesObserver(connect(target), clock).identify())
+    ledger = KubernetesLedger(connect(target), target.system_namespace)
+    records = ledger.open_records(run_id)
     if not records:
         say(f"nothing to take back on {target_name}")
         return exits.HELD
     for record in records:
-        say(_line(record))
+        say(explain(record))
     if only_list:
         say("take it back with `gameday recover`")
         return exits.INCONCLUSIVE
-    done = recover(side.ledger, SystemClock.start(), run_id)
+    done = recover(ledger, clock, run_id)
     for record in done:
-        say(f"{'done' if record.done else 'FAILED'}: {_line(record)}: {record.outcome}")
+        say(f"{'done' if record.done else 'FAILED'}: {explain(record)}: {record.outcome}")
     for run in {record.run_id for record in done}:
-        side.ledger.close(run)
+        ledger.close(run)
     return exits.HELD if all(record.done for record in done) else exits.BROKEN
-
-
-def _line(record: UndoRecord) -> str:
-    what = f"{record.kind} {record.namespace + '/' if record.namespace else ''}{record.name}"
-    return f"run {record.run_id}, fault {record.fault}: {record.operation} {what}"

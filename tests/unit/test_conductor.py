@@ -24,6 +24,7 @@ class Run:
             faults={"kill_pods": Kill(world)},
             probes={"ready_pods": lambda **_: world.probe},
             signals=("queue_depth",),
+            permissions=(),
             journal=self.journal,
             stop=self.stop,
         )
