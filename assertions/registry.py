@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assertions import backlog, disruption_budget, error_budget, latency, restored
+from assertions import autoscaler, backlog, disruption_budget, error_budget, latency, restored
 from assertions.definition import Definition
 
 ASSERTIONS: Mapping[str, Definition] = {
     definition.kind: definition
     for definition in (
+        autoscaler.DEFINITION,
         disruption_budget.DEFINITION,
         backlog.DEFINITION,
         error_budget.DEFINITION,
