@@ -12,7 +12,7 @@ class Difference:
     """One thing that is not as it was.
 
     Attributes:
-        subject: ``kind/namespace/name``, as in the fingerprint.
+        subject: ``Kind/namespace/name`` or ``Kind/name``, as in the fingerprint.
         pointer: JSON pointer of the field; empty for the whole object.
         before: Value before; None where it was absent.
         after: Value after; None where it is absent.
@@ -24,7 +24,7 @@ class Difference:
     after: Any
 
     def __str__(self) -> str:
-        """Return ``Node//general-1 /unschedulable: False → True``."""
+        """Return ``Node/general-1 /unschedulable: False → True``."""
         return f"{self.subject} {self.pointer}: {self.before!r} → {self.after!r}".replace(" :", ":")
 
 
@@ -32,7 +32,7 @@ def fingerprint_difference(before: Mapping[str, Any], after: Mapping[str, Any]) 
     """Compare two fingerprints, field by field (DESIGN U6).
 
     Args:
-        before: By ``kind/namespace/name``, before the first change.
+        before: By ``Kind/namespace/name``, before the first change.
         after: The same, after the last undo.
 
     Returns:

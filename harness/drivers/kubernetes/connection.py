@@ -199,7 +199,8 @@ def _translated(operation: str, server: str) -> Iterator[None]:
         yield
     except ApiException as error:  # the client wraps TLS errors only
         remedy = "check the certificate-authority of the kubeconfig; TLS verification is never switched off"
-        raise PortError(SYSTEM, operation, f"TLS with {server} failed: {error.reason}", remedy) from error
+        problem = f"TLS with {server} failed: {' '.join(str(error.reason).split())}"
+        raise PortError(SYSTEM, operation, problem, remedy) from error
     except urllib3.exceptions.ReadTimeoutError as error:
         problem = f"{server} did not send anything within {_limit_of(error)}"
         raise SilenceError(SYSTEM, operation, problem, "is the API server alive?") from error

@@ -1,4 +1,4 @@
-"""What faults can touch in a cluster, as plain JSON by ``kind/namespace/name`` (DESIGN U6). Reads only.
+"""What faults can touch in a cluster, as plain JSON by ``Kind/namespace/name`` (``Kind/name``; DESIGN U6). Reads only.
 
 Pods, statuses and what controllers change by themselves are left out: replicas under an autoscaler, taints of the node
 controller, HPAs that KEDA made. Two fingerprints of an untouched cluster are equal, however long lies between them.
@@ -70,7 +70,7 @@ def _helpers(connection: Connection, namespace: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in HELPER_KINDS:
         for obj in list_all(connection, kind, namespace, {"labelSelector": RUN_LABEL})[0]:
-            found[f"helper:{_key(kind, obj)}"] = {"run": obj["metadata"]["labels"][RUN_LABEL]}
+            found[f"helper:{_key(kind, obj)}"] = {RUN_LABEL: obj["metadata"]["labels"][RUN_LABEL]}
     return found
 
 
@@ -133,4 +133,4 @@ def _digest(value: Any) -> str:
 
 def _key(kind: Resource, obj: Json) -> str:
     meta = obj["metadata"]
-    return f"{kind.kind}/{meta.get('namespace') or ''}/{meta['name']}"
+    return "/".join(part for part in (kind.kind, meta.get("namespace"), meta["name"]) if part)
