@@ -63,8 +63,6 @@ def configuration(layout: Layout, programs: Iterable[Program]) -> str:
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
     parser["supervisord"] = {
-        "nodaemon": "true",
-        "silent": "true",
         "logfile": str(log_path(layout, "supervisor")),
         "logfile_backups": "1",
         "pidfile": str(folder / "supervisord.pid"),
@@ -158,19 +156,19 @@ class Supervisor:
             OperatorError: it died or does not answer.
         """
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
+        environment = children_environment(marks)
         with log_path(self._layout, "supervisor").open("ab") as log:
-            process = subprocess.Popen(
-                command, env=children_environment(marks), cwd=self._layout.instance_dir, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            # It puts itself into the background; whatever is wrong with its start, it says before that.
+            started = subprocess.run(
+                command, env=environment, cwd=self._layout.instance_dir, timeout=_START_TIMEOUT_S,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
             )  # fmt: skip
-        identity = ProcessId.of(process.pid)
         deadline_s = time.monotonic() + _START_TIMEOUT_S
-        while not self.answers():
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                process.kill()
+        while started.returncode or not self.answers():
+            if started.returncode or time.monotonic() > deadline_s:
                 raise OperatorError(f"supervisord does not start. {self.last_words('supervisor')}")
             time.sleep(0.05)
-        return identity
+        return ProcessId.of(cast("int", self._call("getPID")))
 
     def answers(self) -> bool:
         """Tell whether the supervisor is there and running."""
