@@ -95,7 +95,7 @@ def _expected(spec: AssertionSpec, ref: ScalerRef) -> str:
         return f"{ref} leaves the replicas alone"
     limits = [limit_s(spec, SCHEMA, key) for key in ("desired_within", "scheduled_within", "ready_within")]
     return (
-        f"{ref} asks for more replicas within {limits[0]:g} s of the burst; from then on the new pods have nodes within "
+        f"{ref} asks for more replicas within {limits[0]:g} s of the burst; the new pods then have nodes within "
         f"{limits[1]:g} s and are Ready within {limits[2]:g} s"
     )
 
@@ -227,7 +227,8 @@ def _pod_checks(chain: Chain, spec: AssertionSpec, whole: Window) -> Iterator[Ch
         ("Ready", chain.ready, chain.ready_s, "ready_within"),
     ):
         seen = f" ({count} were)" if at_s is None else ""
-        yield _stage(f"{wanted:.0f} new pods {what}{seen}", at_s, chain.asked_s, limit_s(spec, SCHEMA, key), whole)
+        pods = "new pod" if wanted == 1 else "new pods"
+        yield _stage(f"{wanted:.0f} {pods} {what}{seen}", at_s, chain.asked_s, limit_s(spec, SCHEMA, key), whole)
 
 
 def _answer_check(chain: Chain, spec: AssertionSpec, whole: Window) -> Iterator[Check]:
