@@ -1,0 +1,203 @@
+"""The gateway: a real Envoy in front of real planners, with endpoints from files as the node agent writes them."""
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from testbed.platform import gateway
+from tests.contract.platform_programs import Program, eventually, free_port, ready, samples, session_of, started
+from tests.contract.platform_redis import RedisServer, running
+
+TEMPLATE = Path(__file__).parents[2] / "testbed/manifests/base/platform-infra/bootstrap.yaml.j2"
+TURN = {"conversation_id": "c", "turn": 0, "payload": "hello"}
+
+
+class Gateway:
+    """An Envoy started by the launcher, and the endpoint files that it watches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.eds_dir = folder / "eds"
+        self.eds_dir.mkdir()
+        ports = {name: free_port() for name in ("gateway", "envoy_admin", "prometheus", "redis", "inference")}
+        self.redis_port = ports["redis"]
+        self.entry = f"http://127.0.0.1:{ports['gateway']}"
+        self.metrics_port = free_port()
+        self.env = {f"{name.upper()}_PORT": str(port) for name, port in ports.items()} | {
+            "GATEWAY_BIND": "127.0.0.1",
+            "METRICS_PORT": str(self.metrics_port),
+            "GAMEDAY_EDS_DIR": str(self.eds_dir),
+            "ENVOY_TEMPLATE": str(TEMPLATE),
+            "TMPDIR": str(folder),
+        }
+        for key, _port in gateway.SERVICES.values():
+            self.endpoints(key, [])
+
+    def endpoints(self, key: str, ports: list[int]) -> None:
+        """Replace the endpoints of a Service, as the node agent does: a rename within the folder."""
+        addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": port}} for port in ports]
+        assignment = {
+            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            "cluster_name": key,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}],
+        }
+        part = self.eds_dir / f".{key}.part"
+        part.write_text(json.dumps({"resources": [assignment]}))
+        os.replace(part, self.eds_dir / f"{key}.yaml")
+
+
+@contextmanager
+def running_gateway(folder: Path) -> Iterator[tuple[Gateway, Program]]:
+    front = Gateway(folder)
+    with started("gateway", 1, **front.env) as program:
+        program.url = f"http://127.0.0.1:{front.metrics_port}"
+        yield front, program
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    yield from running(folder)
+
+
+async def listening(session: ClientSession, front: Gateway) -> None:
+    async def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(front.env["GATEWAY_PORT"]))) == 0
+
+    await eventually(answers)
+
+
+async def plan(session: ClientSession, front: Gateway) -> int:
+    async with session.post(f"{front.entry}/v1/plan", json=TURN) as response:
+        await response.read()
+        return response.status
+
+
+async def answers_well(session: ClientSession, front: Gateway) -> None:
+    async def good() -> bool:
+        return await plan(session, front) == 200
+
+    await eventually(good)
+
+
+async def metrics_of(session: ClientSession, front: Gateway) -> dict[str, float]:
+    url = f"http://127.0.0.1:{front.metrics_port}/stats/prometheus"
+    async with session.get(url) as response:
+        assert response.status == 200
+        text = await response.text()
+    return {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[:1] != "#" and line
+    }
+
+
+def test_requests_go_on_when_a_planner_is_killed_and_its_endpoint_is_still_listed(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    """A connection that is refused is tried on another host; nothing else is retried."""
+
+    async def story(front: Gateway, planners: list[Program]) -> None:
+        async with session_of() as session:
+            for program in planners:
+                await ready(session, program)
+            await listening(session, front)
+            front.endpoints("agents.planner.http", [p.port for p in planners])
+            await answers_well(session, front)
+            planners[0].process.kill()
+            planners[0].process.wait(timeout=10)
+            assert [await plan(session, front) for _ in range(20)] == [200] * 20
+            seen = await metrics_of(session, front)
+            retries = 'envoy_cluster_upstream_rq_retry{envoy_cluster_name="planner"}'
+            assert seen[retries] >= 1
+
+    with ExitStack() as stack:
+        front, _ = stack.enter_context(running_gateway(tmp_path))
+        planners = [stack.enter_context(started("planner", server.port)) for _ in range(3)]
+        asyncio.run(story(front, planners))
+
+
+def test_every_request_is_counted_once_by_code_and_health_checks_are_not(tmp_path: Path, server: RedisServer) -> None:
+    async def story(front: Gateway, planner: Program) -> None:
+        async with session_of() as session:
+            await ready(session, planner)
+            await listening(session, front)
+            for _ in range(3):
+                async with session.get(f"{front.entry}/healthz") as response:
+                    assert response.status == 200
+            assert await plan(session, front) == 503  # no endpoint yet
+            before = await metrics_of(session, front)
+            assert (before[code_counter(2)], before[code_counter(5)]) == (0, 1)
+            front.endpoints("agents.planner.http", [planner.port])
+            await answers_well(session, front)
+            for _ in range(4):
+                assert await plan(session, front) == 200
+            async with session.get(f"{front.entry}/v1/plan") as response:
+                assert response.status == 404
+            planners = await samples(session, planner)
+            after = await metrics_of(session, front)
+            assert after[code_counter(2)] == planners["planner_requests_total.200"] >= 5
+            assert after[code_counter(4)] == 1
+
+    with running_gateway(tmp_path) as (front, _), started("planner", server.port) as planner:
+        asyncio.run(story(front, planner))
+
+
+def code_counter(first_digit: int) -> str:
+    labels = f'envoy_response_code_class="{first_digit}",envoy_http_conn_manager_prefix="gateway"'
+    return f"envoy_http_downstream_rq_xx{{{labels}}}"
+
+
+def test_redis_is_reached_through_the_gateway_and_follows_its_endpoint(tmp_path: Path, server: RedisServer) -> None:
+    async def story(front: Gateway) -> None:
+        async with session_of() as session:
+            await listening(session, front)
+            front.endpoints("platform-infra.redis.redis", [server.port])
+
+            async def pong() -> bool:
+                async with Redis(port=front.redis_port, socket_timeout=2) as redis:
+                    try:
+                        return bool(await redis.ping())
+                    except (ConnectionError, OSError, RedisError):
+                        return False
+
+            await eventually(pong)
+
+    with running_gateway(tmp_path) as (front, _):
+        asyncio.run(story(front))
+
+
+def test_draining_fails_the_health_check_and_sigterm_ends_the_gateway(tmp_path: Path) -> None:
+    async def story(front: Gateway, program: Program) -> None:
+        async with session_of() as session:
+            await listening(session, front)
+            with started("gateway_drain", 1, **front.env) as drain:
+                assert await asyncio.to_thread(drain.process.wait, 20) == 0
+            admin = front.env["ENVOY_ADMIN_PORT"]
+            async with session.get(f"http://127.0.0.1:{admin}/ready") as response:
+                assert (await response.text()).strip() == "DRAINING"
+            program.process.terminate()
+            deadline = time.monotonic() + 10
+            while program.process.poll() is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+            assert program.process.poll() == 0
+
+    with running_gateway(tmp_path) as (front, program):
+        asyncio.run(story(front, program))
+
+
+def test_a_drain_without_an_envoy_is_an_error(tmp_path: Path) -> None:
+    with started("gateway_drain", 1, ENVOY_ADMIN_PORT=str(free_port())) as drain:
+        output, _ = drain.process.communicate(timeout=20)
+    assert drain.process.returncode == 1
+    assert "admin port does not answer" in output
