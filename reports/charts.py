@@ -42,13 +42,19 @@ _STEPS = {"desired", "spec", "ready", "headroom"}
 
 @dataclass(frozen=True)
 class Chart:
-    """One row of the figure: its title, the format of its values, what it draws, and limits as ``(text, value)``."""
+    """One row of the figure: title, format and unit of its values, what it draws, a limit as ``(text, value)``."""
 
     key: str
     title: str
     value_format: str
     panel: Panel
     limit: tuple[str, float] | None = None
+    unit: str = ""
+
+    @property
+    def tick_format(self) -> str:
+        """Return the value format without trailing zeros (d3-format's ``~``)."""
+        return f"{self.value_format[:-1]}~{self.value_format[-1]}"
 
     @property
     def height_px(self) -> int:
@@ -60,20 +66,28 @@ def charts(record: Record) -> list[Chart]:
     """Return the charts in the order in which a reader asks: load, answers, reaction, queue, budget."""
     age, depth = "queue_oldest_task_age_seconds", "queue_depth"
     return [
-        Chart("rate", "Load: offered and achieved, requests per second", ".1f", series.rate_panel(record)),
+        Chart("rate", "Load: offered and achieved, requests per second", ".1f", series.rate_panel(record), unit=" rps"),
         Chart("success", "Good requests, by intended start", ".2%", series.success_panel(record)),
-        Chart("latency", "Latency, by intended start, in seconds", ".3f", series.latency_panel(record)),
+        Chart("latency", "Latency, by intended start, in seconds", ".3f", series.latency_panel(record), unit=" s"),
         Chart("replicas", "Replicas: desired, asked, Ready", ".0f", series.replica_panel(record)),
         Chart(
-            "age", "Age of the oldest task in the queue, in seconds", ".1f", series.backlog_panel(record, age),
+            "age",
+            "Age of the oldest task in the queue, in seconds",
+            ".1f",
+            series.backlog_panel(record, age),
             _age_limit(record),
+            " s",
         ),
         Chart("depth", "Tasks waiting in the queue", ".0f", series.backlog_panel(record, depth)),
         Chart(
-            "headroom", "Disruption budget: healthy minus desiredHealthy (below 0 it is broken)", ".0f",
-            series.headroom_panel(record), ("broken below", 0.0),
+            "headroom",
+            "Disruption budget: healthy minus desiredHealthy (below 0 it is broken)",
+            ".0f",
+            series.headroom_panel(record),
+            ("broken below", 0.0),
+            " above the budget",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _age_limit(record: Record) -> tuple[str, float] | None:
@@ -82,8 +96,15 @@ def _age_limit(record: Record) -> tuple[str, float] | None:
     if not isinstance(written, (str, int, float)):
         return None
     limit_s = parse_duration_s(written)
-    highest = max((float(v) for line in series.backlog_panel(record, "queue_oldest_task_age_seconds").lines
-                   for v in line.y if v is not None), default=0.0)  # fmt: skip
+    highest = max(
+        (
+            float(v)
+            for line in series.backlog_panel(record, "queue_oldest_task_age_seconds").lines
+            for v in line.y
+            if v is not None
+        ),
+        default=0.0,
+    )
     return (f"limit {limit_s:g} s", limit_s) if highest > limit_s / 4 else None
 
 
@@ -112,42 +133,87 @@ def figure(record: Record) -> go.Figure:
 def _layout(record: Record, height_px: int) -> dict[str, Any]:
     end_s = max(record.timeline.end_s, 1.0)
     axis = {
-        "range": [0, end_s], "autorange": False, "minallowed": 0, "ticksuffix": " s",
-        "showgrid": True, "zeroline": False,
-        "hoverformat": "+.1f", "anchor": "free", "position": 0, "nticks": 14,
-        "showspikes": True, "spikemode": "across", "spikesnap": "cursor", "spikethickness": 1, "spikedash": "solid",
+        "range": [0, end_s],
+        "autorange": False,
+        "minallowed": 0,
+        "ticksuffix": " s",
+        "showgrid": True,
+        "zeroline": False,
+        "hoverformat": "+.1f",
+        "anchor": "free",
+        "position": 0,
+        "nticks": 14,
+        "showspikes": True,
+        "spikemode": "across",
+        "spikesnap": "cursor",
+        "spikethickness": 1,
+        "spikedash": "solid",
         "title": {"text": f"seconds since the start of the run ({record.timeline.origin:%H:%M:%S} UTC)", "standoff": 8},
-    }  # fmt: skip
+    }
     return {
-        "template": "none", "height": height_px, "margin": {"l": 64, "r": 18, "t": TOP_PX, "b": BOTTOM_PX},
-        "hovermode": "x unified", "hoversubplots": "axis", "hoverdistance": 30, "dragmode": "zoom", "xaxis": axis,
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "barmode": "overlay",
-    }  # fmt: skip
+        "template": "none",
+        "height": height_px,
+        "margin": {"l": 64, "r": 18, "t": TOP_PX, "b": BOTTOM_PX},
+        "hovermode": "x unified",
+        "hoversubplots": "axis",
+        "hoverdistance": 30,
+        "dragmode": "zoom",
+        "xaxis": axis,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "barmode": "overlay",
+        "uniformtext": {"mode": "hide", "minsize": 10},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)"},
+    }
 
 
 def _add_lane(fig: go.Figure, record: Record, domain: tuple[float, float]) -> None:
     """Add the lane on top: the phases as a bar, the faults as markers with their victims."""
-    fig.update_layout(yaxis={"domain": domain, "range": [-0.6, 1.6], "fixedrange": True, "zeroline": False,
-                             "tickvals": [0, 1], "ticktext": ["faults", "phases"], "showgrid": False})  # fmt: skip
+    fig.update_layout(
+        yaxis={
+            "domain": domain,
+            "range": [-0.6, 1.6],
+            "fixedrange": True,
+            "zeroline": False,
+            "showspikes": False,
+            "tickvals": [0, 1],
+            "ticktext": ["faults", "phases"],
+            "showgrid": False,
+        }
+    )
     phases = _phases(record)
     fig.add_trace(
         go.Bar(
-            base=[p.window.start_s for p in phases], x=[p.window.duration_s for p in phases], y=[1 for _ in phases],
-            text=[p.name.value for p in phases], orientation="h", width=0.8, textposition="inside", textangle=0,
-            insidetextanchor="middle", constraintext="none", cliponaxis=True, hoverinfo="skip", showlegend=False,
+            base=[p.window.start_s for p in phases],
+            x=[p.window.duration_s for p in phases],
+            y=[1 for _ in phases],
+            text=[p.name.value for p in phases],
+            orientation="h",
+            width=0.8,
+            textposition="inside",
+            textangle=0,
+            insidetextanchor="middle",
+            constraintext="inside",
+            cliponaxis=True,
+            hoverinfo="skip",
+            showlegend=False,
             marker={"color": [_PHASE_COLOURS[n % 2] for n, _ in enumerate(phases)]},
             textfont={"color": "#ffffff", "size": 11},
         )
-    )  # fmt: skip
+    )
     injections = record.timeline.injections()
     fig.add_trace(
         go.Scatter(
-            x=[i.window.start_s for i in injections], y=[0 for _ in injections], mode="markers", name="fault",
-            customdata=[[_victims_text(i)] for i in injections], hovertemplate="%{customdata[0]}<extra></extra>",
+            x=[i.window.start_s for i in injections],
+            y=[0 for _ in injections],
+            mode="markers",
+            name="fault",
+            customdata=[[_victims_text(i)] for i in injections],
+            hovertemplate="%{customdata[0]}<extra></extra>",
             marker={"symbol": "triangle-down", "size": 13, "color": [_EFFECT_COLOURS[i.effect] for i in injections]},
             showlegend=False,
         )
-    )  # fmt: skip
+    )
 
 
 _PHASE_COLOURS = ("#5f6b7a", "#7d8896")
@@ -178,15 +244,33 @@ def _plain(text: str) -> str:
 
 def _add_chart(fig: go.Figure, number: int, row: Chart, domain: tuple[float, float]) -> None:
     axis, legend = f"y{number}", f"legend{number}"
-    axis_layout = {"domain": domain, "fixedrange": True, "zeroline": False, "tickformat": row.value_format, "nticks": 5,
-                   "rangemode": "tozero", "title": {"text": ""}, "automargin": False}  # fmt: skip
+    axis_layout = {
+        "domain": domain,
+        "fixedrange": True,
+        "zeroline": False,
+        "showspikes": False,
+        "tickformat": row.tick_format,
+        "nticks": 5,
+        "rangemode": "tozero",
+        "title": {"text": ""},
+        "automargin": False,
+    }
     axis_layout |= _value_range(row)
     place = {"orientation": "h", "x": 1, "xanchor": "right", "y": domain[1], "yanchor": "bottom", "yref": "paper"}
     fig.update_layout({f"yaxis{number}": axis_layout, legend: {**place, "bgcolor": "rgba(0,0,0,0)"}})
-    fig.add_annotation(text=f"<b>{row.title}</b>", x=0, xref="paper", xanchor="left", y=domain[1], yref="paper",
-                       yanchor="bottom", showarrow=False, font={"size": 13})  # fmt: skip
+    fig.add_annotation(
+        text=f"<b>{row.title}</b>",
+        x=0,
+        xref="paper",
+        xanchor="left",
+        y=domain[1],
+        yref="paper",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 13},
+    )
     for line in row.panel.lines:
-        fig.add_trace(_trace(line, axis, legend, row.value_format))
+        fig.add_trace(_trace(line, axis, legend, f"%{{y:{row.value_format}}}{row.unit}"))
     if row.limit and row.panel.lines:
         _add_limit(fig, axis, *row.limit)
     if not row.panel.lines:
@@ -206,25 +290,50 @@ def _value_range(row: Chart) -> dict[str, Any]:
     return {} if any(values) else {"range": [0, 1]}
 
 
-def _trace(line: Line, axis: str, legend: str, value_format: str) -> go.Scatter:
-    template = f"{_plain(line.name)}: %{{y:{value_format}}}" + (" (%{customdata})" if line.notes else "")
+def _trace(line: Line, axis: str, legend: str, value: str) -> go.Scatter:
+    template = f"{_plain(line.name)}: {value}" + (" (%{customdata})" if line.notes else "")
     return go.Scatter(
-        x=line.x, y=line.y, name=_plain(line.name), yaxis=axis, legend=legend, mode="lines", connectgaps=False,
+        x=line.x,
+        y=line.y,
+        name=_plain(line.name),
+        yaxis=axis,
+        legend=legend,
+        mode="lines",
+        connectgaps=False,
         line={**_STYLES.get(line.role, {"color": BLUE}), "shape": "hv" if line.role in _STEPS else "linear"},
-        customdata=line.notes or None, hovertemplate=f"{template}<extra></extra>",
-    )  # fmt: skip
+        customdata=line.notes or None,
+        hovertemplate=f"{template}<extra></extra>",
+    )
 
 
 def _add_limit(fig: go.Figure, axis: str, text: str, value: float) -> None:
     fig.add_shape(type="line", x0=0, x1=1, xref="x domain", y0=value, y1=value, yref=axis, line=_STYLES["limit"])
-    fig.add_annotation(text=text, x=1, xref="x domain", xanchor="right", y=value, yref=axis, yanchor="bottom",
-                       showarrow=False, font={"size": 11, "color": RED})  # fmt: skip
+    fig.add_annotation(
+        text=text,
+        x=1,
+        xref="x domain",
+        xanchor="right",
+        y=value,
+        yref=axis,
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 11, "color": RED},
+    )
 
 
 def _add_reason(fig: go.Figure, number: int, reason: str, domain: tuple[float, float]) -> None:
     fig.add_trace(go.Scatter(x=[], y=[], yaxis=f"y{number}", showlegend=False))
-    fig.add_annotation(text=f"<i>{_plain(reason)}</i>", x=0.5, xref="paper", y=sum(domain) / 2, yref="paper",
-                       showarrow=False, font={"size": 13}, name="reason")  # fmt: skip
+    fig.add_annotation(
+        text=f"<i>{_plain(reason)}</i>",
+        x=0.5,
+        xref="paper",
+        y=sum(domain) / 2,
+        yref="paper",
+        yanchor="middle",
+        showarrow=False,
+        font={"size": 13},
+        name="reason",
+    )
 
 
 def _shade(fig: go.Figure, record: Record) -> None:
@@ -234,8 +343,17 @@ def _shade(fig: go.Figure, record: Record) -> None:
             _band(fig, phase.window.start_s, phase.window.end_s, "rgba(128,138,150,0.09)")
     for injection in record.timeline.injections():
         _band(fig, injection.window.start_s, injection.window.end_s, "rgba(214,69,69,0.16)")
-        fig.add_shape(type="line", x0=injection.window.start_s, x1=injection.window.start_s, y0=0, y1=1, xref="x",
-                      yref="paper", layer="below", line={"color": RED, "width": 1.5})  # fmt: skip
+        fig.add_shape(
+            type="line",
+            x0=injection.window.start_s,
+            x1=injection.window.start_s,
+            y0=0,
+            y1=1,
+            xref="x",
+            yref="paper",
+            layer="below",
+            line={"color": RED, "width": 1.5},
+        )
     for event in record.timeline.of("watch"):
         if event.detail.get("state") in {"hole", "lost"}:
             gap_s = float(event.detail.get("gap_s") or 1.0)
@@ -243,5 +361,15 @@ def _shade(fig: go.Figure, record: Record) -> None:
 
 
 def _band(fig: go.Figure, start_s: float, end_s: float, colour: str) -> None:
-    fig.add_shape(type="rect", x0=start_s, x1=end_s, y0=0, y1=1, xref="x", yref="paper", layer="below",
-                  fillcolor=colour, line={"width": 0})  # fmt: skip
+    fig.add_shape(
+        type="rect",
+        x0=start_s,
+        x1=end_s,
+        y0=0,
+        y1=1,
+        xref="x",
+        yref="paper",
+        layer="below",
+        fillcolor=colour,
+        line={"width": 0},
+    )

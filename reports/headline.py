@@ -21,8 +21,15 @@ _MEANING = {
     USAGE: "the target is not the one that was named",
     INCONCLUSIVE: "nothing proven broken, but something could not be told",
 }
+_ENDING_WORDS = {
+    Ending.COMPLETED: "nothing was judged",
+    Ending.STOPPED: "the run was stopped",
+    Ending.REFUSED: "the run was refused",
+    Ending.ABORTED: "the run ended early",
+    Ending.CRASHED: "the run crashed",
+    None: "the run never wrote how it ended",
+}
 _WORST_FIRST = {Outcome.FAIL: 0, Outcome.INCONCLUSIVE: 1, Outcome.PASS: 2}
-_WORDS = {Outcome.FAIL: "failed", Outcome.INCONCLUSIVE: "could not be told", Outcome.PASS: "held"}
 WORD = {Outcome.PASS: "held", Outcome.FAIL: "broken", Outcome.INCONCLUSIVE: "cannot be told"}
 """What people read beside the outcome."""
 
@@ -53,7 +60,7 @@ def headline(record: Record, verdicts: Sequence[Verdict]) -> Headline:
     """Return the run in one sentence."""
     status = exit_status(record, verdicts)
     overall = combine(verdict.outcome for verdict in verdicts)
-    return Headline(overall, _sentence(verdicts), _circumstance(record), status, _MEANING[status])
+    return Headline(overall, _sentence(record, verdicts), _circumstance(record), status, _MEANING[status])
 
 
 def exit_status(record: Record, verdicts: Sequence[Verdict]) -> int:
@@ -75,30 +82,22 @@ def worst_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: _WORST_FIRST[verdict.outcome])
 
 
-def _sentence(verdicts: Sequence[Verdict]) -> str:
-    if not verdicts:
-        return "Nothing was judged."
+def _sentence(record: Record, verdicts: Sequence[Verdict]) -> str:
+    unfinished = record.header.ending is not Ending.COMPLETED
+    if not verdicts or (unfinished and all(v.outcome is Outcome.INCONCLUSIVE for v in verdicts)):
+        return f"Nothing can be told: {_ENDING_WORDS[record.header.ending]}."
     names = {outcome: [v.assertion for v in verdicts if v.outcome is outcome] for outcome in _WORST_FIRST}
-    if names[Outcome.PASS] and len(names[Outcome.PASS]) == len(verdicts):
-        return f"Everything held: {len(verdicts)} of {len(verdicts)}."
-    parts = [
-        f"{len(found)} {_WORDS[outcome]}" + ("" if outcome is Outcome.PASS else f" ({', '.join(found)})")
-        for outcome, found in names.items()
-        if found
-    ]
-    opening = "Broken" if names[Outcome.FAIL] else "Nothing proven broken, not all proven held"
-    return f"{opening}: {', '.join(parts)}."
+    held = len(names[Outcome.PASS])
+    if held == len(verdicts):
+        return f"Everything held: {held} of {held}."
+    openings = {Outcome.FAIL: "Broken", Outcome.INCONCLUSIVE: "Cannot be told"}
+    told = [f"{word}: {', '.join(names[outcome])}." for outcome, word in openings.items() if names[outcome]]
+    return " ".join([*told, f"Held: {held} of {len(verdicts)}."])
 
 
 def _circumstance(record: Record) -> str:
     ending, reason = record.header.ending, record.header.reason
-    words = {
-        Ending.STOPPED: "The run was stopped",
-        Ending.REFUSED: "The run was refused; the cluster was not changed",
-        Ending.ABORTED: "The run ended early",
-        Ending.CRASHED: "The run crashed",
-        None: "The run never wrote how it ended",
-    }
     if ending is Ending.COMPLETED:
         return ""
-    return f"{words[ending]}: {reason}" if reason else f"{words[ending]}."
+    words = _ENDING_WORDS[ending]
+    return f"{words[0].upper()}{words[1:]}" + (f": {reason}" if reason else ".")

@@ -45,13 +45,15 @@ def page(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, 
     """Return ``report.html``."""
     plotly, script = _plain_script(get_plotlyjs()), _plain_script((TEMPLATES / "report.js").read_text("utf-8"))
     rows, rows_left_out = timeline_rows(record)
+    drawn = charts(record)
     context = {
         "style": (TEMPLATES / "report.css").read_text("utf-8"),
         "plotly": plotly,
         "script": script,
         "policy": _policy(plotly, script),
         "figure": figure_json(record).replace("<", "\\u003c"),
-        "charts": charts(record),
+        "charts": drawn,
+        "drawn": any(chart.panel.lines for chart in drawn),
         "head": headline(record, verdicts),
         "verdicts": worst_first(verdicts),
         "first_broken": next((v for v in worst_first(verdicts) if v.outcome is not Outcome.PASS and v.remedy), None),
@@ -104,7 +106,7 @@ def _tiles(record: Record) -> list[tuple[str, str]]:
     """Return the figures under the headline."""
     load = load_figures(record)
     told: dict[str, Any] = {
-        "good requests": None if load.success_ratio is None else figure_text("good_ratio", load.success_ratio),
+        "good": None if load.success_ratio is None else figure_text("good_ratio", load.success_ratio),
         "requests": f"{load.requests:,}",
         "bad": f"{load.bad:,}" if load.requests else None,
         "peak rate": None if load.achieved_peak_rps is None else figure_text("peak_rps", load.achieved_peak_rps),

@@ -162,7 +162,7 @@ def replica_panel(record: Record) -> Panel:
             ("Ready", "ready", ready),
         ):
             if points:
-                lines.append(_step_line(prefix + word, role, points, record.timeline.end_s))
+                lines.append(_step_line(prefix + word, role, points, record))
     if lines:
         return Panel(tuple(lines))
     return Panel(empty=_unwatched(record, "workload"))
@@ -196,15 +196,22 @@ def headroom_panel(record: Record) -> Panel:
         known = not pdb.deleted and pdb.current_healthy is not None and pdb.desired_healthy is not None
         value = (pdb.current_healthy or 0) - (pdb.desired_healthy or 0) if known else None
         by_name.setdefault(pdb.subject, []).append((t_s, value))
-    lines = [_step_line(name, "headroom", points, record.timeline.end_s) for name, points in sorted(by_name.items())]
+    lines = [_step_line(name, "headroom", points, record) for name, points in sorted(by_name.items())]
     return Panel(tuple(lines[:LINES_MAX])) if lines else Panel(empty=_unwatched(record, "disruption budget"))
 
 
-def _step_line(name: str, role: str, points: Sequence[tuple[float, Number]], end_s: float) -> Line:
-    """Return steps without repeats, carried on to the end of the run."""
+def _step_line(name: str, role: str, points: Sequence[tuple[float, Number]], record: Record) -> Line:
+    """Return steps without repeats, carried on to the end of the run.
+
+    The value that is held is repeated once a bin, so that a reader who points anywhere is told it.
+    """
     kept = [p for before, p in zip([None, *points], points, strict=False) if before is None or before[1] != p[1]]
-    kept.append((max(end_s, kept[-1][0]), kept[-1][1]))
-    return Line(name, role, [round(t, 3) for t, _ in kept], [v for _, v in kept])
+    end_s = max(record.timeline.end_s, kept[-1][0])
+    changes = dict(kept)
+    grid = [t for t in np.arange(kept[0][0], end_s, bin_s(record)).tolist() if t not in changes]
+    x = sorted([*changes, *grid, end_s])
+    held = np.searchsorted([t for t, _ in kept], x, side="right") - 1
+    return Line(name, role, [round(t, 3) for t in x], [kept[int(n)][1] for n in held])
 
 
 def backlog_panel(record: Record, signal: str) -> Panel:

@@ -12,7 +12,7 @@
   function look() {
     var ink = printing ? "#111418" : colour("--ink");
     var line = printing ? "#d5dae0" : colour("--line");
-    var told = { "font.color": ink, "font.family": colour("--font"), "font.size": 12,
+    var told = { "modebar.color": colour("--dim"), "modebar.activecolor": colour("--link"), "font.color": ink, "font.family": colour("--font"), "font.size": 12,
       "hoverlabel.bgcolor": colour("--card"), "hoverlabel.bordercolor": line, "hoverlabel.font.color": colour("--ink") };
     Object.keys(figure.layout).forEach(function (key) {
       if (!/^[xy]axis\d*$/.test(key)) { return; }
@@ -37,7 +37,7 @@
 
   var whole = figure.layout.xaxis.range.slice();
   var options = { responsive: true, displaylogo: false, doubleClick: false, scrollZoom: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d"],
+    modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d"]],
     toImageButtonOptions: { filename: "gameday" } };
   Plotly.newPlot(place, figure.data, figure.layout, options).then(function () {
     place.on("plotly_relayout", function () { mark(place.layout.xaxis.range); });

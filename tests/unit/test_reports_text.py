@@ -81,12 +81,19 @@ def test_the_exit_status_of_reports_is_that_of_the_judge(name: str, outcomes: tu
 def test_nothing_judged_is_never_called_held() -> None:
     head = headlines.headline(runs.record(), ())
     assert head.outcome is Outcome.INCONCLUSIVE
-    assert "Nothing was judged" in head.sentence
+    assert head.sentence == "Nothing can be told: nothing was judged."
 
 
 def test_the_headline_names_what_broke_before_what_cannot_be_told() -> None:
     sentence = headlines.headline(runs.record(), runs.verdicts()).sentence
-    assert sentence == "Broken: 1 failed (error-budget), 1 could not be told (queue-backlog), 3 held."
+    assert sentence == "Broken: error-budget. Cannot be told: queue-backlog. Held: 3 of 5."
+
+
+def test_the_headline_of_a_refused_run_says_so_before_it_lists_anything() -> None:
+    untold = tuple(replace(v, outcome=Outcome.INCONCLUSIVE) for v in runs.verdicts())
+    head = headlines.headline(refused(), untold)
+    assert head.sentence == "Nothing can be told: the run was refused."
+    assert head.circumstance == "The run was refused: refused (identity): kube-system uid differs"
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -113,7 +120,7 @@ def test_junit_without_verdicts_is_an_error_not_an_empty_suite() -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_the_brief_starts_with_the_headline_and_tells_what_to_do(name: str) -> None:
     text = brief(RUNS[name](), runs.verdicts(), runs.assumptions())
-    assert text.startswith("### ❌ Planner pods are killed under a burst: Broken: 1 failed (error-budget)")
+    assert text.startswith("### ❌ Planner pods are killed under a burst: Broken: error-budget.")
     assert "→ look at the losses after +97 s" in text
     assert "gameday report 20261125-0141-pod-kill-under-burst-7f3a" in text
 
