@@ -95,9 +95,8 @@ def _run_job(job: Job, console: Console, expected_s: float) -> int:
 
 
 def _print_verdicts(run_dir: Path) -> int:
-    from reports.terminal import print_verdicts  # noqa: PLC0415
-
     from harness.judgement import judge_run  # noqa: PLC0415 - pandas only where it is needed
+    from reports.terminal import print_verdicts  # noqa: PLC0415
 
     judgement = judge_run(run_dir)
     print_verdicts(Console(), judgement.record, judgement.verdicts, judgement.assumptions)
@@ -109,7 +108,9 @@ def _print_verdicts(run_dir: Path) -> int:
 @gameday.command("list")
 def list_command() -> int:
     """List the experiments: load, faults, what they need, how long they take."""
-    table = Table("experiment", "what it does", "peak", "faults", "needs", "takes")
+    table = Table("experiment", "what it does", "peak", "faults", "needs", "takes", box=None)
+    for column in (0, 2, 5):
+        table.columns[column].no_wrap = True
     for path in sorted(registries.EXPERIMENTS_DIR.glob("*.yaml")):
         e = registries.load(path)
         minutes = f"{e.expected_duration_s / 60:.1f} min"
