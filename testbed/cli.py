@@ -126,7 +126,7 @@ def status_command(name: str, as_json: bool) -> None:
     """Show a testbed's programs; exit 4 when there is none or one of its programs is not running."""
     status = status_of(instance_dir(name))
     click.echo(json.dumps({**status.document, "faults": status.faults}, indent=1) if as_json else as_text(status))
-    running = all(program["state"] == "RUNNING" for program in status.document["programs"])
+    running = all(program["state"] in ("STARTING", "RUNNING") for program in status.document["programs"])
     if status.document["condition"] != "living" or not running:
         raise click.exceptions.Exit(EXIT_OPERATOR)
 

@@ -38,6 +38,7 @@ class Boot:
         supervisor: its supervisor, running.
         families: family -> folder of its programs.
         components: all components that the instance will have.
+        missing: those of them that are not there yet.
         progress: where steps are told.
     """
 
@@ -45,6 +46,7 @@ class Boot:
     supervisor: Supervisor
     families: Mapping[str, Path]
     components: tuple[str, ...]
+    missing: tuple[str, ...]
     progress: Progress
 
     @property
@@ -170,16 +172,19 @@ def _settle_keda(boot: Boot) -> None:
     cluster = boot.cluster
     path = "/apis/external.metrics.k8s.io/v1beta1"
     boot.wait("external.metrics.k8s.io served", lambda: cluster.answers(path), ("keda-operator", "keda-adapter"))
-    if "platform" in boot.components:
-        cluster.apply_kustomization(_OVERLAYS / "local-keda")
-        boot.progress.say("platform's ScaledObjects applied")
+    if "platform" in boot.components and "platform" not in boot.missing:
+        _apply_platform(boot)
 
 
 def _start_platform(boot: Boot) -> None:
-    cluster = boot.cluster
-    cluster.apply(objects.platform_addresses(boot.layout))
-    cluster.apply_kustomization(_OVERLAYS / "local")
-    boot.progress.say("platform applied")
+    boot.cluster.apply(objects.platform_addresses(boot.layout))
+    _apply_platform(boot)
+
+
+def _apply_platform(boot: Boot) -> None:
+    overlay = "local-keda" if "keda" in boot.components else "local"
+    boot.cluster.apply_kustomization(_OVERLAYS / overlay)
+    boot.progress.say(f"platform applied (overlay {overlay})")
 
 
 def _settle_platform(boot: Boot) -> None:
@@ -207,8 +212,8 @@ COMPONENTS = {
         _settle_core,
     ),
     "metrics": Component(("core",), ("metrics-server",), ("core",), _start_metrics, _settle_metrics),
-    "platform": Component((), (), ("core", "metrics"), _start_platform, _settle_platform),
     "keda": Component(("keda",), ("keda-operator", "keda-adapter"), ("core", "metrics"), _start_keda, _settle_keda),
+    "platform": Component((), (), ("core", "metrics"), _start_platform, _settle_platform),
 }
 """Everything that can be asked for, in the order in which it is started and settled."""
 
@@ -236,15 +241,15 @@ def programs_of(components: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(program for name in components for program in COMPONENTS[name].programs)
 
 
-def bring_up(boot: Boot, missing: tuple[str, ...]) -> None:
-    """Start and settle the components `missing`.
+def bring_up(boot: Boot) -> None:
+    """Start and settle the components that are missing.
 
     Raises:
         OperatorError: one did not come up.
     """
-    for name in missing:
+    for name in boot.missing:
         COMPONENTS[name].start(boot)
-    for name in missing:
+    for name in boot.missing:
         COMPONENTS[name].settle(boot)
 
 

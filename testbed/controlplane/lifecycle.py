@@ -84,12 +84,12 @@ def up(request: UpRequest, progress: Progress) -> UpResult:
         if state is not None and state.components == components:
             return _reuse(state, folder, progress)
         families = {name: programs_dir(FAMILIES[name], progress) for name in booting.families_of(components)}
-        if state is not None:
-            layout = state.layout(folder)
-            return _extend(state, Boot(layout, Supervisor(layout), families, components, progress))
-        state = _claim(folder, request, owner)
+        living = state is not None
+        state = state or _claim(folder, request, owner)
         layout = state.layout(folder)
-        return _create(state, Boot(layout, Supervisor(layout), families, components, progress))
+        missing = tuple(name for name in components if name not in state.components)
+        boot = Boot(layout, Supervisor(layout), families, components, missing, progress)
+        return _extend(state, boot) if living else _create(state, boot)
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def _extend(state: InstanceState, boot: Boot) -> UpResult:
     )
     boot.supervisor.configure(booting.command_lines(boot))
     boot.supervisor.take_in_new_programs()
-    return _finish(state, boot, missing, created=False)
+    return _finish(state, boot, created=False)
 
 
 def _claim(folder: Path, request: UpRequest, owner: ProcessId | None) -> InstanceState:
@@ -200,7 +200,7 @@ def _create(state: InstanceState, boot: Boot) -> UpResult:
         supervisor = boot.supervisor.start(state.marks(layout.instance_dir))
         state = dataclasses.replace(state, supervisor=supervisor)
         write_state(layout.instance_dir, state)
-        return _finish(state, boot, boot.components, created=True)
+        return _finish(state, boot, created=True)
     except BaseException:
         progress.say(f"stopping what was started; the logs stay in {layout.logs_dir}")
         clear(layout.instance_dir, state, progress)
@@ -215,9 +215,9 @@ def _prepare(layout: Layout) -> None:
     make_credentials(layout)
 
 
-def _finish(state: InstanceState, boot: Boot, missing: tuple[str, ...], *, created: bool) -> UpResult:
+def _finish(state: InstanceState, boot: Boot, *, created: bool) -> UpResult:
     layout = boot.layout
-    booting.bring_up(boot, missing)
+    booting.bring_up(boot)
     target = booting.target_document(boot, state.generation)
     write_state(layout.instance_dir, dataclasses.replace(state, components=boot.components, booter=None))
     write_private(layout.target_file, json.dumps(target, indent=1) + "\n")

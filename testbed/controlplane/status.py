@@ -45,8 +45,8 @@ def status_of(folder: Path) -> Status:
     programs = [_program(info, exits) for info in supervisor.processes().values()]
     faults = [text for program in programs if (text := supervisor.fault_of(program["name"]))]
     faults += [
-        f"{name} ended by itself {count} time(s) and was restarted. {supervisor.last_words(name)}"
-        for name, count in exits.items()
+        f"{name} has ended by itself and was restarted ({', '.join(ends)}). {supervisor.last_words(name)}"
+        for name, ends in exits.items()
     ]
     if condition == "orphaned":
         faults.append("its owner is gone; the next `gameday testbed up` clears it")
@@ -72,14 +72,14 @@ def _document(state: InstanceState, folder: Path) -> dict[str, Any]:
     }
 
 
-def _program(info: dict[str, Any], exits: dict[str, int]) -> dict[str, Any]:
+def _program(info: dict[str, Any], exits: dict[str, list[str]]) -> dict[str, Any]:
     return {
         "name": info["name"],
         "state": info["statename"],
         "pid": info["pid"] or None,
         "up_s": info["now"] - info["start"] if info["pid"] else None,
         "rss_bytes": _rss_bytes(info["pid"]) if info["pid"] else None,
-        "unexpected_exits": exits.get(info["name"], 0),
+        "unexpected_exits": exits.get(info["name"], []),
         "log": info["stdout_logfile"],
     }
 

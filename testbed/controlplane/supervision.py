@@ -200,13 +200,13 @@ class Supervisor:
         """Ask supervisord to stop every program, the last started first, and then itself."""
         self._call("shutdown")
 
-    def exits(self) -> dict[str, int]:
-        """Count the exits that nobody asked for, by program, from the supervisor's log."""
-        counts: dict[str, int] = {}
+    def exits(self) -> dict[str, list[str]]:
+        """Return how programs ended that nobody had asked to, in order, from the supervisor's log."""
+        ends: dict[str, list[str]] = {}
         log = log_path(self._layout, "supervisor")
-        for name in _UNEXPECTED_EXIT.findall(log.read_text(encoding="utf-8", errors="replace")):
-            counts[name] = counts.get(name, 0) + 1
-        return counts
+        for name, how in _EXIT.findall(log.read_text(encoding="utf-8", errors="replace")):
+            ends.setdefault(name, []).append(how)
+        return ends
 
     def last_words(self, name: str) -> str:
         """Return the last lines of the log of `name` and where the rest is."""
@@ -228,7 +228,7 @@ class Supervisor:
             ) from error
 
 
-_UNEXPECTED_EXIT = re.compile(r" exited: (\S+) \((?:exit status|terminated by)")
+_EXIT = re.compile(r" exited: (\S+) \((exit status \d+|terminated by \w+)")
 
 
 def _transport(path: Path) -> SupervisorTransport:

@@ -25,7 +25,7 @@ def test_components_bring_what_they_need_in_boot_order() -> None:
 
 
 def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(OperatorError, match=r"'vpa' is unknown; there are core, metrics, platform, keda"):
+    with pytest.raises(OperatorError, match=r"'vpa' is unknown; there are core, metrics, keda, platform"):
         with_needs(("vpa",))
 
 
