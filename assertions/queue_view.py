@@ -175,12 +175,14 @@ def _age_against_counts(series: Mapping[str, Series], window: Window, step_s: fl
     """Compare the age gauge with what the counts prove (CASES G10).
 
     With n tasks finished, one of the first n + 1 that were enqueued still waits, so the oldest is at least as old as
-    the instant at which number n + 1 was seen. This holds whatever the order in which tasks are finished.
+    the instant at which number n + 1 was seen. This holds whatever the order in which tasks are finished. Tasks that
+    had vanished before the first sample are taken off first.
     """
-    times, (age, enqueued, done, dead) = _together(series, (AGE, ENQUEUED, DONE, DEAD), window)
-    if not len(times) or not np.isfinite([age, enqueued, done, dead]).all() or (np.diff(enqueued) < 0).any():
+    times, (age, enqueued, done, dead, depth) = _together(series, (AGE, ENQUEUED, DONE, DEAD, DEPTH), window)
+    if not len(times) or not np.isfinite([age, enqueued, done, dead, depth]).all() or (np.diff(enqueued) < 0).any():
         return
-    seen = np.searchsorted(enqueued, done + dead + 1, side="left")
+    vanished = enqueued[0] - done[0] - dead[0] - depth[0]
+    seen = np.searchsorted(enqueued - vanished, done + dead + 1, side="left")
     waits = seen < len(times)
     least_s = np.where(waits, times - times[np.minimum(seen, len(times) - 1)], 0.0)
     at = _first_run(age < least_s - (2 * step_s + 1))

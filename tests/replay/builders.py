@@ -351,7 +351,9 @@ def add_queue(run: Run, enqueue_rps: float = 20.0, work_rps: float = 18.0) -> No
     enqueued = np.interp(times, [BURST_S, BURST_END_S], [0.0, enqueue_rps * (BURST_END_S - BURST_S)]).round()
     until_s = BURST_S + enqueued[-1] / work_rps
     done = np.minimum(enqueued, np.interp(times, [BURST_S, until_s], [0.0, enqueued[-1]]).round())
-    came_s = np.interp(done + 1, np.arange(enqueued[-1] + 1), BURST_S + np.arange(enqueued[-1] + 1) / enqueue_rps)
+    came_s = np.interp(
+        done + 1, np.arange(enqueued[-1] + 1), BURST_S + np.arange(enqueued[-1] + 1) / max(enqueue_rps, 1e-9)
+    )
     depth = enqueued - done
     age = np.where(depth > 0, np.maximum(times - came_s, 0.01), 0.0)
     pending = np.minimum(depth, 4.0)

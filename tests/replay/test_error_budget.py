@@ -1,0 +1,205 @@
+"""Records that `error_budget` must pass, fail or leave open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.model.verdict import Outcome
+from tests.replay.builders import Run, add_gateway, good_run, judged, with_params
+
+KIND = "error_budget"
+SIGNAL = "gateway_requests_total"
+
+
+def spoil(run: Run, count: int, status: int, outcome: str = "http_error", seen_by_gateway: bool = True) -> Run:
+    """Turn requests of the burst bad."""
+    rows = run.requests.index[run.requests["intended_s"] > 60][:count]
+    run.requests.loc[rows, "status"] = status
+    run.requests.loc[rows, "outcome"] = outcome
+    if seen_by_gateway:
+        add_gateway(run)
+    return run
+
+
+def test_no_error_passes_with_both_figures() -> None:
+    verdict = judged(good_run(), KIND)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.figures["requests"] == verdict.figures["gateway_requests"] == 6825
+    assert "429" in verdict.expected
+
+
+def test_errors_within_the_budget_pass() -> None:
+    assert judged(spoil(good_run(), 34, 503), KIND).outcome is Outcome.PASS
+
+
+def test_one_error_over_the_budget_fails() -> None:
+    verdict = judged(spoil(good_run(), 35, 503), KIND)
+    assert verdict.outcome is Outcome.FAIL
+    assert "35 of 6825 requests were bad, 34 were allowed" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "expected"),
+    [
+        (429, "http_error", Outcome.FAIL),
+        (408, "http_error", Outcome.FAIL),
+        (404, "http_error", Outcome.PASS),
+        (0, "timeout", Outcome.FAIL),
+        (0, "connect_error", Outcome.FAIL),
+        (200, "broken", Outcome.FAIL),
+        (0, "unfinished", Outcome.FAIL),
+    ],
+)
+def test_which_answers_are_bad_is_a_table_c17_d08(status: int, outcome: str, expected: Outcome) -> None:
+    run = spoil(good_run(), 60, status, outcome)
+    if outcome == "broken":
+        run = with_params(run, KIND, ratio_tolerance=0.02)
+    assert judged(run, KIND).outcome is expected
+
+
+def test_the_table_can_be_changed_and_is_printed_c17() -> None:
+    run = with_params(spoil(good_run(), 60, 404), KIND, bad_codes=[404])
+    verdict = judged(run, KIND)
+    assert verdict.outcome is Outcome.FAIL
+    assert "404" in verdict.expected
+
+
+def test_a_total_outage_without_any_counter_fails_by_the_request_log_c04() -> None:
+    run = spoil(good_run(), 6000, 0, "connect_error", seen_by_gateway=False)
+    run.series.pop(SIGNAL)
+    run.errors[SIGNAL] = "prometheus: query: no answer"
+    assert judged(run, KIND).outcome is Outcome.FAIL
+
+
+def test_a_total_outage_in_which_the_gateway_counts_nothing_fails_c04() -> None:
+    assert judged(spoil(good_run(), 6000, 0, "connect_error"), KIND).outcome is Outcome.FAIL
+
+
+def test_no_request_at_all_is_inconclusive_d04() -> None:
+    run = good_run()
+    run.requests = run.requests.iloc[:0]
+    verdict = judged(run, KIND)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "request log is empty" in verdict.reason
+
+
+def test_too_few_requests_cannot_pass_but_an_outage_among_them_fails() -> None:
+    run = good_run()
+    run.requests = run.requests.iloc[:300].copy()
+    add_gateway(run)
+    assert "300 requests are too few" in judged(run, KIND).reason
+    run.requests["status"], run.requests["outcome"] = 503, "http_error"
+    add_gateway(run)
+    assert judged(run, KIND).outcome is Outcome.FAIL
+
+
+def empty(run: Run) -> None:
+    run.series[SIGNAL] = []
+
+
+def nan(run: Run) -> None:
+    run.reshape(SIGNAL, lambda t, v: (t, np.where(t > 100, np.nan, v)))
+
+
+def partial(run: Run) -> None:
+    run.warnings[SIGNAL] = "PARTIAL_RESPONSE"
+
+
+def failed(run: Run) -> None:
+    run.errors[SIGNAL] = "HTTP 503"
+
+
+def holed(run: Run) -> None:
+    run.reshape(SIGNAL, lambda t, v: (t[(t < 80) | (t > 100)], v[(t < 80) | (t > 100)]))
+
+
+def born_late(run: Run) -> None:
+    run.reshape(SIGNAL, lambda t, v: (t[t > 100], v[t > 100]))
+
+
+def died_early(run: Run) -> None:
+    run.reshape(SIGNAL, lambda t, v: (t[t < 100], v[t < 100]))
+
+
+def one_scrape_after(run: Run) -> None:
+    run.reshape(SIGNAL, lambda t, v: (t[t < 163], v[t < 163]))
+
+
+def unlabelled(run: Run) -> None:
+    run.series[SIGNAL] = []
+    run.add_series(SIGNAL, np.arange(0, 180, 2.0), np.arange(90.0), instance="a")
+
+
+def not_asked(run: Run) -> None:
+    del run.series[SIGNAL]
+
+
+@pytest.mark.parametrize(
+    ("spoiler", "reason"),
+    [
+        (empty, "no series"),
+        (nan, "not a finite number"),
+        (partial, "PARTIAL_RESPONSE"),
+        (failed, "HTTP 503"),
+        (holed, "a hole of"),
+        (born_late, "0 scrapes before the first request"),
+        (died_early, "0 scrapes after the last answer"),
+        (one_scrape_after, "1 scrapes after the last answer"),
+        (unlabelled, "no label"),
+        (not_asked, "was not asked for"),
+    ],
+)
+def test_counters_that_cannot_be_used_are_inconclusive_c01_c02_c11(spoiler: Any, reason: str) -> None:
+    run = good_run()
+    spoiler(run)
+    verdict = judged(run, KIND)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert reason in verdict.reason
+    assert judged(spoil(run, 100, 503, seen_by_gateway=False), KIND).outcome is Outcome.FAIL
+
+
+def test_errors_that_the_gateway_hides_are_inconclusive_with_both_figures() -> None:
+    verdict = judged(spoil(good_run(), 100, 503, seen_by_gateway=False), KIND)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "0 bad answers, the client 100" in verdict.reason
+
+
+def test_requests_of_somebody_else_are_inconclusive() -> None:
+    run = good_run()
+    run.reshape(SIGNAL, lambda t, v: (t, v * 1.5))
+    assert "the gateway counted" in judged(run, KIND).reason
+
+
+def test_time_outs_that_the_gateway_counts_as_answers_are_no_disagreement() -> None:
+    run = good_run()
+    spoil(run, 100, 0, "timeout", seen_by_gateway=False)
+    verdict = judged(run, KIND)
+    assert verdict.outcome is Outcome.FAIL
+    assert "100 x timeout" in verdict.reason
+
+
+def test_a_restart_of_the_gateways_counters_is_no_error_c08() -> None:
+    run = good_run()
+    run.reshape(SIGNAL, lambda t, v: (t, np.where(t > 99, v - v[t <= 99][-1], v)))
+    assert judged(run, KIND).outcome is Outcome.PASS
+
+
+def test_two_gateways_are_summed_and_one_that_came_up_meanwhile_counts_from_zero() -> None:
+    run = good_run()
+    run.reshape(SIGNAL, lambda t, v: (t, np.where(t < 100, v, v[t < 100][-1])))
+    rest = good_run()
+    for one in rest.series[SIGNAL]:
+        late = one.t_s >= 100
+        labels = {**one.labels, "instance": "127.44.0.3:9901"}
+        run.add_series(SIGNAL, one.t_s[late], one.values[late] - one.values[~late][-1], **labels)
+    assert judged(run, KIND).outcome is Outcome.PASS
+
+
+def test_figures_tell_stages_bound_and_budget() -> None:
+    figures = judged(spoil(good_run(), 17, 503), KIND).figures
+    assert figures["budget_spent_ratio"] == pytest.approx(0.5)
+    assert figures["burst_success_ratio"] < figures["baseline_success_ratio"] == 1.0
+    assert figures["bad_ratio_upper_bound"] > 17 / 6825
