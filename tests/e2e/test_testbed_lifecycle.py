@@ -33,11 +33,11 @@ def state_dir() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="gd"))
     yield folder
     for instance in (folder / "testbeds").glob("[a-z]*"):
-        testbed(folder, "down", "--name", instance.name)
+        call(folder, "down", "--name", instance.name)
     shutil.rmtree(folder)
 
 
-def testbed(state_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def call(state_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "testbed", *arguments],
         env={**os.environ, "GAMEDAY_STATE_DIR": str(state_dir)},
@@ -49,13 +49,13 @@ def testbed(state_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[st
 
 
 def up(state_dir: Path, *arguments: str) -> str:
-    done = testbed(state_dir, "up", "--light", *arguments)
+    done = call(state_dir, "up", "--light", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def status(state_dir: Path, name: str = "default") -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(testbed(state_dir, "status", "--json", "--name", name).stdout)
+    document: dict[str, Any] = json.loads(call(state_dir, "status", "--json", "--name", name).stdout)
     return document
 
 
@@ -88,11 +88,11 @@ def test_a_testbed_comes_up_is_reused_and_goes_without_a_trace(state_dir: Path) 
     assert target["components"] == ["core"]
     runner = kubectl(folder / "kubeconfig", "auth", "can-i", "get", "secrets", "-A")
     assert runner.stdout.strip() == "no"
-    down = testbed(state_dir, "down")
+    down = call(state_dir, "down")
     assert down.returncode == 0, down.stderr
     assert processes_of(state_dir) == []
     assert [path.name for path in folder.iterdir()] == ["logs"]
-    assert testbed(state_dir, "status").returncode == 4
+    assert call(state_dir, "status").returncode == 4
 
 
 def kubectl(kubeconfig: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -106,7 +106,7 @@ def test_two_testbeds_run_side_by_side_and_one_going_leaves_the_other_alone(stat
     up(state_dir, "--slot", "12", "--name", "two")
     first, second = status(state_dir), status(state_dir, "two")
     assert not set(first["ports"].values()) & set(second["ports"].values())
-    assert testbed(state_dir, "down").returncode == 0
+    assert call(state_dir, "down").returncode == 0
     assert status(state_dir, "two")["faults"] == []
     assert {program["state"] for program in status(state_dir, "two")["programs"]} <= {"RUNNING", "STARTING"}
 
@@ -115,7 +115,7 @@ def test_what_a_killed_supervisor_leaves_is_cleared_by_the_next_up(state_dir: Pa
     up(state_dir, "--slot", "13")
     generation = status(state_dir)["generation"]
     os.kill(state_of(state_dir)["supervisor"]["pid"], signal.SIGKILL)
-    broken = testbed(state_dir, "status")
+    broken = call(state_dir, "status")
     assert broken.returncode == 4
     assert "its supervisor is gone" in broken.stdout
     said = up(state_dir, "--slot", "13")
@@ -146,7 +146,7 @@ def test_a_killed_api_server_is_restarted_and_told_by_status(state_dir: Path) ->
     while not (exits := _unexpected_exits(state_dir)) and time.monotonic() < deadline_s:
         time.sleep(0.2)
     assert exits == ["terminated by SIGKILL"]
-    assert "kube-apiserver has ended by itself" in testbed(state_dir, "status").stdout
+    assert "kube-apiserver has ended by itself" in call(state_dir, "status").stdout
 
 
 def _unexpected_exits(state_dir: Path) -> list[str]:
@@ -173,7 +173,7 @@ def test_an_up_that_is_terminated_leaves_no_process_and_no_secret(state_dir: Pat
 def test_a_taken_port_stops_up_before_anything_starts(state_dir: Path) -> None:
     port = Layout("default", 10, default_port_base(10), state_dir).ports.prometheus
     with socket.create_server(("127.0.0.1", port)):
-        refused = testbed(state_dir, "up", "--light", "--slot", "10")
+        refused = call(state_dir, "up", "--light", "--slot", "10")
     assert refused.returncode == 4
     assert f"127.0.0.1:{port} (prometheus) is taken by" in refused.stderr
     assert str(os.getpid()) in refused.stderr
