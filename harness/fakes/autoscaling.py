@@ -1,0 +1,179 @@
+"""Simulated autoscalers: the HPA's loop over CPU, and KEDA's over the queue. They look every few seconds, as real ones.
+
+The arithmetic is Kubernetes' ("Horizontal Pod Autoscaling", algorithm details): ratio of the current value to the
+target, tolerance 10 %, rounded up, and the largest recommendation of the stabilisation window on the way down.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from harness.fakes.cluster import SimulatedCluster, SimWorkload
+from harness.fakes.queue import SimulatedQueue
+from harness.fakes.switches import Switches
+from harness.model.facts import HpaFact, ScaledObjectFact
+
+SYNC_S = 5.0
+STABILISATION_S = 15.0
+TOLERANCE_RATIO = 0.1
+TARGET_PERCENT = 70
+REQUEST_CORES = 0.1
+LAG_PER_ADAPTER, PENDING_PER_ADAPTER = 20, 3
+COOLDOWN_S = 15.0
+SYNC_PHASE_S = 1.25
+
+
+@dataclass
+class Stabiliser:
+    """Holds recommendations down: falls only to the largest one of the window."""
+
+    _seen: list[tuple[float, int]] = field(default_factory=list)
+
+    def settle(self, now_s: float, recommended: int, current: int) -> int:
+        """Return what to ask for."""
+        self._seen = [(t, r) for t, r in self._seen if t > now_s - STABILISATION_S]
+        self._seen.append((now_s, recommended))
+        return recommended if recommended >= current else max(r for _, r in self._seen)
+
+
+@dataclass(eq=False)
+class SimHpa:
+    """A HorizontalPodAutoscaler on CPU."""
+
+    cluster: SimulatedCluster
+    workload: SimWorkload
+    name: str
+    switches: Switches
+    minimum: int = 3
+    maximum: int = 12
+    uid: str = ""
+    _next_s: float = SYNC_PHASE_S
+    _cpu_mark_s: float = 0.0
+    _since_s: float = 0.0
+    _wants_more_since_s: float | None = None
+    _stabiliser: Stabiliser = field(default_factory=Stabiliser)
+
+    def __post_init__(self) -> None:
+        """Show itself."""
+        self.uid = self.cluster.new_uid()
+        self._publish(self.workload.replicas, 0)
+
+    def step(self, now_s: float, cpu_s: float) -> None:
+        """Look, if it is time.
+
+        Args:
+            now_s: Time.
+            cpu_s: CPU seconds that the workload has used so far.
+        """
+        if now_s < self._next_s:
+            return
+        elapsed_s, used_s = now_s - self._since_s, cpu_s - self._cpu_mark_s
+        self._next_s, self._since_s, self._cpu_mark_s = now_s + SYNC_S, now_s, cpu_s
+        pods = len(self.cluster.alive(self.workload))
+        if not pods or elapsed_s <= 0:
+            return
+        percent = round(100 * used_s / elapsed_s / pods / REQUEST_CORES)
+        self._ask(now_s, percent)
+
+    def _ask(self, now_s: float, percent: int) -> None:
+        current = self.workload.replicas
+        ratio = percent / TARGET_PERCENT
+        wanted = current if abs(ratio - 1) <= TOLERANCE_RATIO else math.ceil(current * ratio)
+        wanted = min(self.maximum, max(self.minimum, wanted))
+        desired = self._stabiliser.settle(now_s, wanted, current)
+        if not self.switches.hpa_dead and not self._holds_back(now_s, desired > current):
+            self.workload.replicas = desired
+        self._publish(desired, percent)
+
+    def _holds_back(self, now_s: float, wants_more: bool) -> bool:
+        if not wants_more:
+            self._wants_more_since_s = None
+            return False
+        self._wants_more_since_s = now_s if self._wants_more_since_s is None else self._wants_more_since_s
+        return now_s - self._wants_more_since_s < self.switches.hpa_delay_s
+
+    def _publish(self, desired: int, percent: int) -> None:
+        dead = self.switches.hpa_dead
+        self.cluster.publish(
+            HpaFact(
+                self.uid, self.workload.namespace, self.name, target=f"Deployment/{self.workload.name}",
+                min_replicas=self.minimum, max_replicas=self.maximum, current_replicas=self.workload.replicas,
+                desired_replicas=self.workload.replicas if dead else desired, cpu_target_percent=TARGET_PERCENT,
+                cpu_current_percent=None if dead else percent, able=True, active=not dead,
+                active_reason="FailedGetResourceMetric" if dead else "ValidMetricFound", limited=False,
+            )
+        )  # fmt: skip
+
+
+@dataclass(eq=False)
+class SimScaledObject:
+    """A KEDA ScaledObject on the queue, with the HPA that KEDA makes for it."""
+
+    cluster: SimulatedCluster
+    workload: SimWorkload
+    name: str
+    queue: SimulatedQueue
+    switches: Switches
+    maximum: int = 8
+    uid: str = ""
+    hpa_uid: str = ""
+    _next_s: float = SYNC_PHASE_S
+    _active_s: float = 0.0
+    _wants_more_since_s: float | None = None
+    _stabiliser: Stabiliser = field(default_factory=Stabiliser)
+
+    def __post_init__(self) -> None:
+        """Show itself."""
+        self.uid, self.hpa_uid = self.cluster.new_uid(), self.cluster.new_uid()
+        self._publish(self.workload.replicas)
+
+    def step(self, now_s: float) -> None:
+        """Look, if it is time."""
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + SYNC_S
+        current, asked = self.workload.replicas, self._wanted()
+        if asked:
+            self._active_s = now_s
+        wanted = min(self.maximum, max(1, asked))
+        desired = self._stabiliser.settle(now_s, wanted, current)
+        if not asked and now_s - self._active_s >= COOLDOWN_S:
+            desired = 0
+        if self._may(now_s, desired > current):
+            self.workload.replicas = desired if asked or current else 0
+        self._publish(desired)
+
+    def _wanted(self) -> int:
+        lag = math.ceil(self.queue.lag / LAG_PER_ADAPTER)
+        return max(lag, math.ceil(self.queue.pending / PENDING_PER_ADAPTER))
+
+    def _may(self, now_s: float, wants_more: bool) -> bool:
+        if self.switches.hpa_dead:
+            return False
+        if not wants_more:
+            self._wants_more_since_s = None
+            return True
+        self._wants_more_since_s = now_s if self._wants_more_since_s is None else self._wants_more_since_s
+        return now_s - self._wants_more_since_s >= self.switches.hpa_delay_s
+
+    def _publish(self, desired: int) -> None:
+        dead, active = self.switches.hpa_dead, self.queue.depth > 0
+        namespace, target = self.workload.namespace, f"Deployment/{self.workload.name}"
+        made = f"keda-hpa-{self.name}"
+        self.cluster.publish(
+            ScaledObjectFact(
+                self.uid, namespace, self.name, target=target, hpa_name=made, min_replicas=0,
+                max_replicas=self.maximum, polling_interval_s=SYNC_S, cooldown_s=COOLDOWN_S, ready=not dead,
+                active=active, fallback=False, ready_reason="ScaledObjectCheckFailed" if dead else "ScaledObjectReady",
+            )
+        )  # fmt: skip
+        enabled = self.workload.replicas > 0 and not dead
+        self.cluster.publish(
+            HpaFact(
+                self.hpa_uid, namespace, made, target=target, min_replicas=1, max_replicas=self.maximum,
+                current_replicas=self.workload.replicas, desired_replicas=desired,
+                metric_current={"s0-redis-streams-tool-tasks": float(self.queue.lag)}, able=True, active=enabled,
+                active_reason="ValidMetricFound" if enabled else "ScalingDisabled", limited=False,
+            )
+        )  # fmt: skip

@@ -1,0 +1,147 @@
+"""The simulated load generator: arrivals as the real one's, sent to the simulated gateway, one row a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import pandas as pd
+
+from harness.fakes.clock import FakeClock
+from harness.fakes.gateway import SimRequest, SimulatedGateway
+from harness.fakes.switches import Switches, passed
+from harness.model.errors import PortError
+from harness.model.load import REQUEST_COLUMNS, LoadPlan, LoadSnapshot, RequestOutcome
+from harness.ports import Observation
+from loadprofiles import shapes
+
+USERS = 8
+CPU_RATIO = 0.05
+DRAIN_LIMIT_S = 10.0
+ENDPOINT = "POST /v1/plan"
+
+
+class FakeLoad:
+    """A `LoadDriver` over the simulated gateway."""
+
+    def __init__(self, gateway: SimulatedGateway, clock: FakeClock, switches: Switches) -> None:
+        self._gateway, self._clock, self._switches = gateway, clock, switches
+        gateway.answered = self._take
+        self._plan: LoadPlan | None = None
+        self._arrivals: Iterator[float] = iter(())
+        self._next_s = float("inf")
+        self._began_s = self._second_s = self._last_answer_s = 0.0
+        self._rows: list[tuple[object, ...]] = []
+        self._offered = self._achieved = self._dropped = self._failures = self._seq = 0
+        self._credit = 0.0
+        self._sending = False
+        self._ended = False
+        self._lost = 0
+        self._news: list[Observation] = []
+        self._latest: LoadSnapshot | None = None
+        self.tool_calls = 0
+
+    def start(self, plan: LoadPlan) -> None:
+        """Start the load.
+
+        Raises:
+            PortError: The plan peaks above the target's limit.
+        """
+        if plan.profile.peak_rps > plan.rate_max_rps:
+            raise PortError("load", "start", f"the plan peaks above {plan.rate_max_rps:g} rps")
+        self._plan = plan
+        self.tool_calls = int(plan.options.get("tool_calls", 0))
+        self._began_s = self._second_s = self._clock.now_s()
+        self._arrivals = shapes.arrivals(plan.profile.stages, plan.seed)
+        self._next_s = next(self._arrivals, float("inf"))
+        self._sending = True
+        self._say("load-edge", "started", self._began_s, {"profile": plan.profile.name})
+
+    def step(self, now_s: float) -> None:
+        """Send what is due, and speak once a second."""
+        if self._plan is None or self._ended:
+            return
+        if self._sending and passed(self._switches.load_dies_at_s, now_s):
+            self._die(now_s)
+            return
+        while self._sending and self._began_s + self._next_s <= now_s:
+            self._arrive(self._began_s + self._next_s)
+            self._next_s = next(self._arrivals, float("inf"))
+        if now_s >= self._second_s + 1.0:
+            self._snapshot(now_s)
+        if self._sending and now_s >= self._began_s + self._plan.profile.duration_s:
+            self._sending = False
+        if not self._sending and not self._gateway.inflight:
+            self._end(now_s, "completed")
+
+    def _arrive(self, due_s: float) -> None:
+        self._offered += 1
+        self._credit += self._switches.load_ratio
+        if self._credit < 1 - 1e-9:
+            self._dropped += 1
+            return
+        self._credit -= 1
+        self._achieved += 1
+        if self._seq == 0:
+            self._say("load-edge", "first-request", due_s, {})
+        self._gateway.send(self._seq, due_s, due_s)
+        self._seq += 1
+
+    def _take(self, request: SimRequest) -> None:
+        ok = request.outcome is RequestOutcome.OK
+        self._failures += not ok
+        self._last_answer_s = request.end_s
+        latency_s = request.end_s - request.start_s
+        self._rows.append((request.intended_s, request.start_s, latency_s, request.status, request.outcome.value,
+                           ENDPOINT, 0, request.seq, request.pod if ok else ""))  # fmt: skip
+
+    def _snapshot(self, now_s: float) -> None:
+        assert self._plan is not None  # noqa: S101 - `step` looked
+        span_s = max(now_s - self._second_s, 1e-3)
+        stage = shapes.ENDED if self._ended else shapes.stage_name_at(self._plan.profile.stages, now_s - self._began_s)
+        self._latest = LoadSnapshot(
+            now_s, stage, self._offered / span_s, self._achieved / span_s, len(self._rows), self._failures,
+            len(self._gateway.inflight), self._dropped, 1, USERS, CPU_RATIO, 0.0,
+        )  # fmt: skip
+        self._second_s, self._offered, self._achieved = now_s, 0, 0
+        self._say("load", stage, now_s, asdict(self._latest))
+
+    def _end(self, now_s: float, reason: str) -> None:
+        self._sending, self._ended = False, True
+        self._snapshot(now_s)
+        if self._rows:
+            self._say("load-edge", "last-answer", self._last_answer_s, {})
+        detail = {"reason": reason, "requests": len(self._rows), "failures": self._failures, "dropped": self._dropped}
+        self._say("load-edge", "ended", now_s, detail)
+
+    def _die(self, now_s: float) -> None:
+        self._sending, self._ended = False, True
+        self._lost = len(self._gateway.inflight)
+        self._gateway.answered = lambda request: None
+        self._say("load-edge", "lost", now_s, {"reason": "the load generator died: killed by SIGKILL"})
+
+    def _say(self, kind: str, subject: str, t_s: float, detail: dict[str, object]) -> None:
+        self._news.append(Observation(t_s, "load", kind, subject, detail))
+
+    def poll(self) -> Sequence[Observation]:
+        """Return what is new."""
+        news, self._news = self._news, []
+        return news
+
+    def latest(self) -> LoadSnapshot | None:
+        """Return the newest snapshot."""
+        return self._latest
+
+    def stop(self) -> None:
+        """Stop sending and wait for answers in flight."""
+        if self._plan is None or self._ended:
+            return
+        self._sending = False
+        deadline_s = self._clock.now_s() + DRAIN_LIMIT_S
+        while not self._ended and self._clock.now_s() < deadline_s:
+            self._clock.sleep(0.25)
+
+    def collect(self) -> tuple[pd.DataFrame, int]:
+        """Return the request log and the number of rows that are lost."""
+        frame = pd.DataFrame(self._rows, columns=list(REQUEST_COLUMNS))
+        return frame.sort_values("seq", ignore_index=True), self._lost

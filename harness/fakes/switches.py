@@ -1,0 +1,81 @@
+"""How the twin misbehaves on demand: every switch is a way in which a game day goes wrong. Values only.
+
+Tests set them directly; `GAMEDAY_TWIN` holds them as JSON for a rehearsal in another process, such as
+``GAMEDAY_TWIN='{"hpa_missing": true}' gameday run pod-kill-under-burst --rehearse``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from harness.model.errors import SpecError
+
+VARIABLE = "GAMEDAY_TWIN"
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What goes wrong. Times are seconds since the run's origin; None means never.
+
+    Attributes:
+        hpa_missing: There is no HorizontalPodAutoscaler.
+        hpa_dead: It is there and cannot scale (ScalingActive is False).
+        hpa_delay_s: It asks so much later than it should.
+        pdb_missing: There is no PodDisruptionBudget.
+        pod_start_s: Seconds from a pod's node to its readiness.
+        fault_absent: Kills and evictions are accepted and do nothing.
+        pods_lost_at_s: All serving pods but one are lost, as when their nodes die.
+        scrapes_end_s: The metrics store answers, and has no sample from then on.
+        store_down_s: The metrics store does not answer from then on.
+        watch_hole_at_s: The watch of pods has a hole.
+        load_ratio: Share of the arrivals that the generator manages to start.
+        load_dies_at_s: The generator dies.
+        error_ratio: Share of requests that the planner answers with 500.
+        adapters_stuck: The adapters work off nothing.
+        undo_fails: No change can be taken back.
+        lease_holder: Another run that holds the Lease.
+        lease_lost_at_s: The Lease cannot be renewed from then on.
+    """
+
+    hpa_missing: bool = False
+    hpa_dead: bool = False
+    hpa_delay_s: float = 0.0
+    pdb_missing: bool = False
+    pod_start_s: float = 2.0
+    fault_absent: bool = False
+    pods_lost_at_s: float | None = None
+    scrapes_end_s: float | None = None
+    store_down_s: float | None = None
+    watch_hole_at_s: float | None = None
+    load_ratio: float = 1.0
+    load_dies_at_s: float | None = None
+    error_ratio: float = 0.0
+    adapters_stuck: bool = False
+    undo_fails: bool = False
+    lease_holder: str = ""
+    lease_lost_at_s: float | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Switches:
+        """Read the switches of a rehearsal; all off where the variable is not set.
+
+        Raises:
+            SpecError: The variable holds no JSON object, or a switch that does not exist.
+        """
+        text = environ.get(VARIABLE, "")
+        known = {field.name for field in fields(cls)}
+        try:
+            asked = json.loads(text) if text else {}
+        except ValueError as error:
+            raise SpecError(VARIABLE, "", f"not JSON: {error}", 'write it like {"hpa_missing": true}') from None
+        unknown = [key for key in asked if key not in known] if isinstance(asked, dict) else ["(not an object)"]
+        if unknown:
+            raise SpecError(VARIABLE, unknown[0], "there is no such switch", f"switches: {', '.join(sorted(known))}")
+        return cls(**asked)
+
+
+def passed(at_s: float | None, now_s: float) -> bool:
+    """Tell whether the time of a switch has come."""
+    return at_s is not None and now_s >= at_s

@@ -1,0 +1,220 @@
+"""The twin: a whole platform in this process, on simulated time, made for one experiment. Composition and order only.
+
+`Twin` builds what the experiment names (workloads, autoscalers, budgets) on top of the sample platform, steps
+everything in one order, and hands out a fake for every port.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from harness.fakes.autoscaling import SimHpa, SimScaledObject
+from harness.fakes.chaos import FakeChaos, RunIdentity
+from harness.fakes.clock import STEP_S, FakeClock
+from harness.fakes.cluster import SimPdb, SimPod, SimulatedCluster, SimWorkload
+from harness.fakes.gateway import BUCKETS_S, SimRequest, SimulatedGateway
+from harness.fakes.kube import FakeActor, FakeLease, FakeLedger, FakeObserver
+from harness.fakes.load import FakeLoad
+from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
+from harness.fakes.queue import SimulatedQueue
+from harness.fakes.switches import Switches, passed
+from harness.model.experiment import Experiment
+from harness.model.load import RequestOutcome
+from harness.model.selector import parse_selector
+from harness.model.target import Target
+from harness.ports import Drivers
+
+NAMESPACE, PLANNER, ADAPTER = "agents", "planner", "tool-adapter"
+PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 1, 3
+PDB_MIN_AVAILABLE = 2
+
+
+def twin_target(experiment: Experiment) -> Target:
+    """Return the target that the twin is: it has what the experiment needs and allows the load that it asks for."""
+    return Target(
+        name="twin",
+        kind="local",
+        context="twin",
+        kubeconfig="",
+        api_server="https://127.0.0.1:1",
+        kube_system_uid="twin",
+        opt_in_label="gameday.local/opt-in=true",
+        namespaces=tuple(dict.fromkeys((NAMESPACE, *experiment.scope.namespaces))),
+        gateway_url="http://127.0.0.1:1",
+        prometheus_url="http://127.0.0.1:1",
+        rate_max_rps=max(200.0, experiment.load.peak_rps),
+        loopback_only=True,
+        scrape_interval_s=SCRAPE_S,
+        components=tuple(dict.fromkeys(("core", "platform", *experiment.components))),
+        signals=SIGNALS,
+    )
+
+
+class Twin:
+    """A simulated platform for one run.
+
+    Attributes:
+        target: The target that it is.
+        clock: Its time.
+        cluster: Its cluster.
+        queue: Its tool-call queue.
+        switches: How it misbehaves.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        seed: int,
+        switches: Switches | None = None,
+        origin_unix_s: float | None = None,
+    ) -> None:
+        self.target = twin_target(experiment)
+        self.switches = Switches.from_environ(os.environ) if switches is None else switches
+        self.clock = FakeClock(time.time() if origin_unix_s is None else origin_unix_s)
+        self._seed = seed
+        random = Random(f"twin/{seed}")  # noqa: S311 - a rehearsal that must repeat
+        self.queue = SimulatedQueue()
+        self.cluster = SimulatedCluster(self.clock, random, self.switches.pod_start_s)
+        self._hpas: list[SimHpa] = []
+        self._scaled: list[SimScaledObject] = []
+        self._build(experiment)
+        self.gateway = SimulatedGateway(self._endpoints, random, self.switches.error_ratio)
+        self.cluster.lost = lambda name: self.gateway.lose(name, self.clock.now_s())
+        self.load = FakeLoad(self.gateway, self.clock, self.switches)
+        self.metrics = FakeMetrics(self.clock, self.switches)
+        self._count_tasks()
+        self._lost_pods = False
+        self.clock.every_step(self._step)
+
+    # what there is --------------------------------------------------------------------------------------------------
+
+    def _build(self, experiment: Experiment) -> None:
+        self.cluster.add_nodes()
+        self._served = self._workload(NAMESPACE, PLANNER, {"app": PLANNER}, PLANNER_PODS)
+        self._adapter = self._workload(NAMESPACE, ADAPTER, {"app": ADAPTER}, ADAPTER_PODS)
+        for ref in experiment.scope.workloads:
+            self._workload(ref.namespace, ref.name, dict(ref.selector), OTHER_PODS)
+        for plan in experiment.faults:
+            self._add_targets(str(plan.arguments.get("namespace", "")), str(plan.arguments.get("selector", "")))
+        for spec in experiment.assertions:
+            if "autoscaler" in spec.params:
+                self._add_autoscaler(*str(spec.params["autoscaler"]).split("/", 2))
+            if "pdb" in spec.params and not self.switches.pdb_missing:
+                self._add_pdb(*str(spec.params["pdb"]).split("/", 1))
+
+    def _workload(self, namespace: str, name: str, selector: dict[str, str], replicas: int) -> SimWorkload:
+        found = self.cluster.workload(namespace, name)
+        if found is None:
+            found = SimWorkload(namespace, name, selector, replicas)
+            self.cluster.add_workload(found)
+        return found
+
+    def _add_targets(self, namespace: str, selector_text: str) -> None:
+        """Add pods for a fault whose selector no workload has."""
+        if not namespace or not selector_text:
+            return
+        selector = parse_selector(selector_text)
+        known = any(w.namespace == namespace and selector.items() <= w.selector.items() for w in self.cluster.workloads)
+        if not known:
+            self._workload(namespace, "-".join(selector.values()), selector, OTHER_PODS)
+
+    def _add_autoscaler(self, kind: str, namespace: str, name: str) -> None:
+        workload = self._workload(namespace, name, {"app": name}, OTHER_PODS)
+        if self.switches.hpa_missing:
+            return
+        if kind == "scaledobject":
+            self._scaled.append(SimScaledObject(self.cluster, workload, name, self.queue, self.switches))
+        else:
+            self._hpas.append(SimHpa(self.cluster, workload, name, self.switches))
+
+    def _add_pdb(self, namespace: str, name: str) -> None:
+        workload = self._workload(namespace, name, {"app": name}, OTHER_PODS)
+        self.cluster.pdbs.append(SimPdb(namespace, name, workload.selector, PDB_MIN_AVAILABLE))
+        self.cluster.step(0.0)
+
+    def _endpoints(self) -> list[SimPod]:
+        return self.cluster.serving(self._served)
+
+    # what happens ---------------------------------------------------------------------------------------------------
+
+    def _step(self, now_s: float) -> None:
+        self._lose_pods(now_s)
+        self.cluster.step(now_s)
+        self.load.step(now_s)
+        self.gateway.step(now_s)
+        adapters = 0 if self.switches.adapters_stuck else len(self.cluster.serving(self._adapter))
+        self.queue.work(adapters, STEP_S, now_s)
+        for hpa in self._hpas:
+            hpa.step(now_s, self.gateway.cpu_s)
+        for scaled in self._scaled:
+            scaled.step(now_s)
+        if self.metrics.due:
+            self.metrics.scrape(self._samples(now_s))
+
+    def _count_tasks(self) -> None:
+        """Let each good answer enqueue its tool calls."""
+        log = self.gateway.answered
+
+        def answered(request: SimRequest) -> None:
+            if request.outcome is RequestOutcome.OK and self.load.tool_calls:
+                self.queue.add(self.load.tool_calls, request.end_s)
+            log(request)
+
+        self.gateway.answered = answered
+
+    def _lose_pods(self, now_s: float) -> None:
+        if passed(self.switches.pods_lost_at_s, now_s) and not self._lost_pods:
+            self._lost_pods = True
+            for pod in self.cluster.serving(self._served)[1:]:
+                self.cluster.kill(pod, now_s)
+
+    def _samples(self, now_s: float) -> Iterator[Sample]:
+        queue, gateway = self.queue, self.gateway
+        for digit in range(1, 6):
+            yield "gateway_requests_total", {"envoy_response_code_class": str(digit)}, float(gateway.by_class[digit])
+        below = 0
+        for bucket in BUCKETS_S:
+            below += gateway.latency_counts[bucket]
+            yield "gateway_latency_bucket", {"le": f"{bucket * 1000:g}"}, float(below)
+        for (pod, code), count in gateway.by_pod.items():
+            yield "planner_requests_total", {"pod": pod, "code": str(code)}, float(count)
+        yield "queue_oldest_task_age_seconds", {}, queue.age_s(now_s)
+        yield "queue_depth", {}, float(queue.depth)
+        yield "queue_lag", {}, float(queue.lag)
+        yield "queue_pending", {}, float(queue.pending)
+        yield "queue_up", {}, 1.0
+        yield "tasks_unique_enqueued", {}, float(queue.enqueued)
+        yield "tasks_unique_done", {}, float(queue.done)
+        yield "tasks_dead", {}, 0.0
+        yield "tasks_duplicate", {}, 0.0
+        yield "tasks_late", {}, float(queue.late)
+        yield "targets_up", {"job": "pods"}, 1.0
+
+    # the ports ------------------------------------------------------------------------------------------------------
+
+    def drivers(self, run_dir: Path, run_id: str) -> Drivers:
+        """Return a fake for every port, all over this one world."""
+        actor = FakeActor(self.cluster, self.clock, self.switches)
+        ledger = FakeLedger(self.switches)
+        return Drivers(
+            clock=self.clock,
+            load=self.load,
+            chaos=FakeChaos(actor, ledger, self.clock, RunIdentity(run_id, self._seed)),
+            observer=FakeObserver(self.cluster, self.clock, self.target, self.switches),
+            actor=actor,
+            metrics=self.metrics,
+            ledger=ledger,
+            lease=FakeLease(self.clock, self.switches),
+            run_dir=run_dir,
+        )
+
+
+def twin_drivers(
+    experiment: Experiment, seed: int, run_dir: Path, run_id: str = "rehearsal", switches: Switches | None = None
+) -> Drivers:
+    """Return the twin's drivers for one run of an experiment."""
+    return Twin(experiment, seed, switches).drivers(run_dir, run_id)
