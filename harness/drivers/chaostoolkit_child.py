@@ -158,6 +158,7 @@ class MethodWatch(RunEventHandler):  # type: ignore[misc]  # chaoslib is not typ
         del journal
         self._left = list(experiment["method"])
         handle_signals(self._stop, self._interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def start_method(self, experiment: dict[str, Any]) -> None:
         """Begin with the first pause."""
@@ -200,9 +201,6 @@ def run_method(job: ChaosJob, context: FaultContext, stop: StopRequest) -> dict[
 
     Returns:
         Chaos Toolkit's journal.
-
-    Raises:
-        SystemExit: A stop was asked for before chaoslib was ready.
     """
     experiment: dict[str, Any] = yaml.safe_load(job.text)
     experiment["rollbacks"] = []
@@ -244,6 +242,9 @@ def run_child(control_fd: int, events_fd: int, connect: Connect = connect_cluste
     Returns:
         Exit status: 0 where a journal was written, whatever it says.
     """
+    # Blocked until our handlers are in: chaoslib's own would end its run without a journal. Threads inherit it, so that
+    # signals later reach the main thread, whose pause they cut short.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     stop = StopRequest()
     handle_signals(stop)
     channel = Channel(control_fd, events_fd, stop)
