@@ -41,7 +41,7 @@ class PlannerSettings:
             bind_ip=env.bind_ip(),
             port=env.port("PORT", 8080),
             redis_address=env.host_port("REDIS_ADDRESS"),
-            cpu_ms_per_turn=env.number("PLANNER_CPU_MS_PER_TURN", 9.0, 0, 1000),
+            cpu_ms_per_turn=env.number("PLANNER_CPU_MS_PER_TURN", 9.5, 0, 1000),
             concurrency_max=env.integer("PLANNER_CONCURRENCY_MAX", 4, 1, 256),
             queue_max=env.integer("PLANNER_QUEUE_MAX", 16, 0, 10_000),
             retry_after_s=env.integer("PLANNER_RETRY_AFTER_S", 1, 1, 60),
