@@ -81,10 +81,10 @@ def charts(record: Record) -> list[Chart]:
         Chart("depth", "Tasks waiting in the queue", ".0f", series.backlog_panel(record, depth)),
         Chart(
             "headroom",
-            "Disruption budget: healthy minus desiredHealthy (below 0 it is broken)",
+            "Disruption budget: healthy minus desired",
             ".0f",
             series.headroom_panel(record),
-            ("broken below", 0.0),
+            ("broken below 0", 0.0),
             " above the budget",
         ),
     ]
