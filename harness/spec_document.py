@@ -193,8 +193,8 @@ def _missing(
 def _problem(error: ValidationError) -> str:
     wordings: Mapping[str, Callable[[], str]] = {
         "const": lambda: f"got {shown(error.instance)}, allowed is {shown(error.validator_value)}",
-        "enum": lambda: f"got {shown(error.instance)}, allowed are {_types(error.validator_value)}",
-        "type": lambda: f"got {shown(error.instance)}, needs a {_types(error.validator_value)}",
+        "enum": lambda: f"got {shown(error.instance)}, allowed are {_listed(error.validator_value)}",
+        "type": lambda: f"got {shown(error.instance)}, needs {_types(error.validator_value)}",
         "oneOf": lambda: f"got {shown(error.instance)}",
         "anyOf": lambda: f"got {shown(error.instance)}",
         "format": lambda: f"got {shown(error.instance)}, which is not a {error.validator_value}",
@@ -207,8 +207,23 @@ def _problem(error: ValidationError) -> str:
     return wording() if wording else error.message
 
 
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+}
+
+
 def _types(value: Any) -> str:
-    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+    names = value if isinstance(value, list) else [value]
+    return " or ".join(_TYPES.get(str(name), str(name)) for name in names)
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def shown(value: Any) -> str:
