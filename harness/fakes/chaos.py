@@ -1,7 +1,7 @@
 """The simulated chaos runner: the faults' own code, step by step by the schedule, in this process. No Chaos Toolkit.
 
-As there, an activity starts after the pauses that follow the end of the one before it, and a failed one does not keep
-the next from starting.
+As in the real driver, a fault is due by the schedule whatever the one before it took, and after a failed fault no
+further one is started.
 """
 
 from __future__ import annotations
@@ -59,16 +59,15 @@ class FakeChaos:
     def _method(self, plans: Sequence[FaultPlan], context: Any) -> Iterator[float]:
         from experiments.faults.registry import FAULTS  # noqa: PLC0415 - as above
 
-        before_s = 0.0
         for plan in plans:
-            yield plan.at_s - before_s
-            before_s = plan.at_s
+            yield max(0.0, context.started_s + plan.at_s - self._clock.now_s())
             if self._stopping:
                 return
             try:
                 yield from FAULTS[plan.action].steps(context, plan)
             except GameDayError as error:
-                self._failure = self._failure or str(error)
+                self._failure = str(error)
+                return
 
     def poll(self) -> Sequence[Observation]:
         """Go on as far as time has come, and return what is new."""
