@@ -39,6 +39,14 @@ def test_two_paths_are_an_error_and_not_http_localhost_a16(write):
         kubeconfig.load(both, "mine")
 
 
+def test_the_current_context_is_neither_needed_nor_used(write, tmp_path):
+    path = write()
+    document = yaml.safe_load((tmp_path / "config").read_text())
+    del document["current-context"]
+    (tmp_path / "config").write_text(yaml.safe_dump(document))
+    assert kubeconfig.load(path, "mine").host == "https://127.0.0.1:6443"
+
+
 @pytest.mark.parametrize("path", ["", "/nowhere/config"])
 def test_a_missing_file_is_an_error_a16(path):
     with pytest.raises(SpecError, match="kubeconfig"):

@@ -19,7 +19,7 @@ import platformdirs
 import psutil
 import yaml
 from kubernetes.client import Configuration
-from kubernetes.config import ConfigException, list_kube_config_contexts, load_kube_config
+from kubernetes.config import ConfigException, load_kube_config
 
 from harness.model.errors import SpecError
 
@@ -77,11 +77,13 @@ def _check_file(path: str) -> None:
 
 
 def _check_context(path: str, context: str) -> None:
+    """Look the context up ourselves: the client's own list wants a current-context, which we never use."""
     try:
-        contexts, _ = list_kube_config_contexts(path)  # type: ignore[no-untyped-call]
-    except (ConfigException, yaml.YAMLError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise SpecError(path, "", f"is not a kubeconfig: {error}", "check it with `kubectl config view`") from error
-    names = [str(entry["name"]) for entry in contexts]
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        names = [str(entry["name"]) for entry in document["contexts"] or ()]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, OSError) as error:
+        problem = f"is not a kubeconfig: {' '.join(str(error).split())}"
+        raise SpecError(path, "", problem, "check it with `kubectl config view`") from error
     if context not in names:
         problem = f"there is no context {context!r}; it has {', '.join(names) or 'none'}"
         raise SpecError(path, "contexts", problem, "set `context` of the target in gameday.toml")
@@ -106,5 +108,10 @@ def _private_folder() -> Path:
             shutil.rmtree(old, ignore_errors=True)
     mine = parent / str(os.getpid())
     mine.mkdir(mode=0o700, exist_ok=True)
-    atexit.register(shutil.rmtree, mine, ignore_errors=True)
+    atexit.register(_remove, mine, os.getpid())
     return mine
+
+
+def _remove(folder: Path, owner_pid: int) -> None:
+    if os.getpid() == owner_pid:  # a forked child inherits the exit handler, not the folder
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,55 @@
+"""A light local testbed for contract tests: a real API server, its controllers and the node agent, once a session.
+
+It takes seconds to boot where the control-plane programs are built or given by ``GAMEDAY_BIN_DIR``. A testbed that does
+not come up fails the tests; it never skips them. ``GAMEDAY_CONTRACT_TARGET`` names the target file of a running one
+instead.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+UP_LIMIT_S = 1500.0
+DOWN_LIMIT_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def light_testbed() -> Iterator[dict[str, Any]]:
+    """Boot a testbed, yield its target document (schema ``gameday.target/1``), take it down."""
+    given = os.environ.get("GAMEDAY_CONTRACT_TARGET")
+    if given:
+        yield json.loads(Path(given).read_text())
+        return
+    name = f"contract-{os.getpid()}"
+    up = ["up", "--light", "--name", name, "--owner-pid", str(os.getpid()), "--json"]
+    try:
+        answer = json.loads(_testbed(up, UP_LIMIT_S))
+        yield json.loads(Path(answer["target"]).read_text())
+    finally:
+        _testbed(["down", "--name", name], DOWN_LIMIT_S)
+
+
+def _testbed(arguments: list[str], limit_s: float) -> str:
+    command = [sys.executable, "-m", "testbed", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"gameday testbed {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+@pytest.fixture(params=["real"])
+def world(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """One cluster a test, empty but for its nodes; every implementation of the ports is a parameter."""
+    from tests.contract.cluster_world import RealWorld  # noqa: PLC0415 - other suites do without the client
+
+    found = RealWorld(request.getfixturevalue("light_testbed"))
+    try:
+        yield found
+    finally:
+        found.close()
