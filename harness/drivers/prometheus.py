@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.drivers.prometheus_answers import Pieces, collect, is_selector, label_set, merge, pages, readable
-from harness.drivers.prometheus_session import SYSTEM, PrometheusSession, Said
+from harness.drivers.prometheus_session import NO_ANSWER, SYSTEM, PrometheusSession, Said
 from harness.model.errors import PortError
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.model.target import Target
@@ -63,7 +63,7 @@ class PrometheusSource:
 
     def instant(self, signal: Signal) -> Mapping[str, float]:
         """Return values by label string, now. For gates and the live view: it sees up to 5 min back."""
-        result, _ = self._session.query(signal.query)
+        result, _ = self._session.query_now(signal.query)
         keep_name = "__name__" in signal.query
         try:
             return {readable(label_set(item["metric"], keep_name)): float(item["value"][1]) for item in result}
@@ -79,15 +79,22 @@ class PrometheusSource:
             lost = {signal.name: SignalHarvest(signal, step_s=interval_s, error=str(error)) for signal in signals}
             return Harvest(lost, "", interval_s, float("nan"))
         wider = Window(window.start_s - interval_s, window.end_s + interval_s)
-        return Harvest({s.name: self._harvest_one(s, wider) for s in signals}, server, interval_s, skew_s)
+        return Harvest(self._harvest_all(signals, wider), server, interval_s, skew_s)
 
-    def _harvest_one(self, signal: Signal, window: Window) -> SignalHarvest:
-        step_s = self._target.scrape_interval_s
-        try:
-            series, said = self._ask(signal, window)
-        except PortError as error:
-            return SignalHarvest(signal, step_s=step_s, error=str(error))
-        return SignalHarvest(signal, series, step_s, said.warnings, infos=said.infos)
+    def _harvest_all(self, signals: Sequence[Signal], window: Window) -> dict[str, SignalHarvest]:
+        """Ask signal by signal; a store that falls silent is not asked again, so the wait stays bounded."""
+        step_s, silent = self._target.scrape_interval_s, ""
+        found: dict[str, SignalHarvest] = {}
+        for signal in signals:
+            try:
+                if silent:
+                    raise PortError(SYSTEM, f"signal {signal.name}", f"not asked: {silent}")
+                series, said = self._ask(signal, window)
+                found[signal.name] = SignalHarvest(signal, series, step_s, said.warnings, infos=said.infos)
+            except PortError as error:
+                found[signal.name] = SignalHarvest(signal, step_s=step_s, error=str(error))
+                silent = silent or (str(error) if error.problem.startswith(NO_ANSWER) else "")
+        return found
 
     def _ask(self, signal: Signal, window: Window) -> tuple[tuple[Series, ...], Said]:
         if signal.counter and not is_selector(signal.query):

@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,11 +24,18 @@ from harness.model.errors import PortError
 from harness.model.target import Target
 
 SYSTEM = "prometheus"
-TIMEOUTS_S = (3.05, 20.0)
+TIMEOUTS_S = (3.05, 15.0)
 """Connect and read. The server's own limit is asked for as well, so that it gives up before we do."""
 
-RETRIES = Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False, redirect=0)
-"""Two short retries carry over a restart of a proxy; what still fails is reported, not hidden."""
+LIVE_TIMEOUTS_S = (1.0, 2.0)
+"""For looks while the run is on: the conductor waits for them."""
+
+RETRIES = Retry(
+    total=2, connect=1, read=0, redirect=0, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False
+)
+"""Two short retries carry over a restart of a proxy; what still fails is reported. Silence is not retried."""
+
+NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +70,22 @@ class PrometheusSession:
 
     def query(self, query: str, at_unix_s: float | None = None) -> tuple[Any, Said]:
         """Ask an instant query; the result is a list of series, or ``[t, value]`` of a scalar."""
-        params = {"timeout": f"{TIMEOUTS_S[1] - 1:g}s"} | ({} if at_unix_s is None else {"time": f"{at_unix_s:.3f}"})
+        params = _server_limit(TIMEOUTS_S) | ({} if at_unix_s is None else {"time": f"{at_unix_s:.3f}"})
         return self._call(f"query {query}", lambda: self._client.custom_query(query, params=params))
+
+    def query_now(self, query: str) -> tuple[Any, Said]:
+        """Ask an instant query for the present, with the short limits of a live look."""
+        params = _server_limit(LIVE_TIMEOUTS_S)
+        ask = partial(self._client.custom_query, query, params=params, timeout=LIVE_TIMEOUTS_S)
+        return self._call(f"query {query}", ask)
 
     def query_range(self, query: str, start_unix_s: float, end_unix_s: float, step_s: float) -> tuple[Any, Said]:
         """Ask a range query; both times are aware instants given as Unix seconds (CASES C15)."""
         from_, to = (_aware(t) for t in (start_unix_s, end_unix_s))
-        params = {"timeout": f"{TIMEOUTS_S[1] - 1:g}s"}
+        params = _server_limit(TIMEOUTS_S)
         return self._call(
             f"query_range {query}",
-            lambda: self._client.custom_query_range(query, from_, to, f"{step_s:g}s", params=params),
+            lambda: self._client.custom_query_range(query, from_, to, f"{round(step_s * 1000)}ms", params=params),
         )
 
     def build_info(self) -> Mapping[str, Any]:
@@ -92,7 +106,7 @@ class PrometheusSession:
             result = ask()
         except requests.RequestException as error:
             remedy = f"check that Prometheus is up: curl {self._url}/-/ready"
-            raise PortError(SYSTEM, operation, f"no answer: {_short(error)}", remedy) from error
+            raise PortError(SYSTEM, operation, f"{NO_ANSWER}: {_short(error)}", remedy) from error
         except (PrometheusApiClientException, KeyError, ValueError) as error:
             raise PortError(SYSTEM, operation, f"not an answer of Prometheus: {_short(error)}") from error
         return result, self._said
@@ -100,6 +114,7 @@ class PrometheusSession:
     def _inspect(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Refuse whatever is not a good answer of Prometheus; keep its warnings and infos."""
         place = urlsplit(response.url).path
+        response.content  # noqa: B018 - read to the end, so that the connection is given back whatever comes next
         if response.is_redirect:
             problem = f"redirects to {urlsplit(response.headers.get('Location', '')).netloc or 'another page'}"
             raise PortError(SYSTEM, place, problem, "set prometheus_url to the address that answers itself")
@@ -154,6 +169,10 @@ def _json(response: requests.Response, place: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise PortError(SYSTEM, place, f"HTTP {response.status_code} with JSON of another kind", remedy)
     return body
+
+
+def _server_limit(timeouts_s: tuple[float, float]) -> dict[str, str]:
+    return {"timeout": f"{round(timeouts_s[1] * 900)}ms"}
 
 
 def _aware(unix_s: float) -> datetime:
