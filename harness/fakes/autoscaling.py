@@ -24,6 +24,13 @@ COOLDOWN_S = 15.0
 SYNC_PHASE_S = 1.25
 
 
+def per_pod(value: float, target: float, current: int) -> int:
+    """Return the pods that a total asks for at ``target`` each; the present number while it is within the tolerance."""
+    if current and abs(value / (target * current) - 1) <= TOLERANCE_RATIO:
+        return current
+    return math.ceil(value / target)
+
+
 @dataclass
 class Stabiliser:
     """Holds recommendations down: falls only to the largest one of the window."""
@@ -108,7 +115,11 @@ class SimHpa:
 
 @dataclass(eq=False)
 class SimScaledObject:
-    """A KEDA ScaledObject on the queue, with the HPA that KEDA makes for it."""
+    """A KEDA ScaledObject on the queue, with the HPA that KEDA makes for it.
+
+    It reads pending tasks as their mean since the last look: a real group's count is spread by more than one producer,
+    the twin's comes in lumps of one request's tool calls, which a single reading would hit or miss.
+    """
 
     cluster: SimulatedCluster
     workload: SimWorkload
@@ -120,6 +131,7 @@ class SimScaledObject:
     hpa_uid: str = ""
     _next_s: float = SYNC_PHASE_S
     _active_s: float = 0.0
+    _pending: list[int] = field(default_factory=list)
     _wants_more_since_s: float | None = None
     _stabiliser: Stabiliser = field(default_factory=Stabiliser)
 
@@ -130,6 +142,7 @@ class SimScaledObject:
 
     def step(self, now_s: float) -> None:
         """Look, if it is time."""
+        self._pending.append(self.queue.pending)
         if now_s < self._next_s:
             return
         self._next_s = now_s + SYNC_S
@@ -145,8 +158,10 @@ class SimScaledObject:
         self._publish(desired)
 
     def _wanted(self) -> int:
-        lag = math.ceil(self.queue.lag / LAG_PER_ADAPTER)
-        return max(lag, math.ceil(self.queue.pending / PENDING_PER_ADAPTER))
+        pending = sum(self._pending) / max(1, len(self._pending))
+        self._pending.clear()
+        current = self.workload.replicas
+        return max(per_pod(self.queue.lag, LAG_PER_ADAPTER, current), per_pod(pending, PENDING_PER_ADAPTER, current))
 
     def _may(self, now_s: float, wants_more: bool) -> bool:
         if self.switches.hpa_dead:

@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from dataclasses import dataclass, field
 
-TASKS_PER_ADAPTER_PER_S = 20.0
-"""As the sample platform's adapter: 4 at a time, 200 ms each."""
-
+TASK_S = 0.2
 SLOTS_PER_ADAPTER = 4
+"""As the sample platform's adapter: 4 at a time, 200 ms each, so 20 tasks a second."""
+
 LATE_S = 300.0
 
 
 @dataclass
 class SimulatedQueue:
-    """A Redis stream with one consumer group, as its exporter shows it."""
+    """A Redis stream with one consumer group, as its exporter shows it.
+
+    Attributes:
+        enqueued: Tasks that came so far.
+        done: Tasks that were finished.
+        late: Of these, finished too late.
+    """
 
     enqueued: int = 0
     done: int = 0
     late: int = 0
-    pending: int = 0
     _waiting: deque[float] = field(default_factory=deque)
-    _credit: float = 0.0
-
-    @property
-    def depth(self) -> int:
-        """Tasks that are not done."""
-        return len(self._waiting)
+    _busy: list[tuple[float, float]] = field(default_factory=list)
+    _worked_until_s: float = 0.0
 
     @property
     def lag(self) -> int:
         """Tasks that no adapter has taken yet."""
-        return self.depth - self.pending
+        return len(self._waiting)
+
+    @property
+    def pending(self) -> int:
+        """Tasks that are being worked on."""
+        return len(self._busy)
+
+    @property
+    def depth(self) -> int:
+        """Tasks that are not done."""
+        return self.lag + self.pending
 
     def age_s(self, now_s: float) -> float:
         """Return the age of the oldest task that is not done; 0 for none."""
-        return now_s - self._waiting[0] if self._waiting else 0.0
+        oldest = [*(enqueued_s for _, enqueued_s in self._busy), *list(self._waiting)[:1]]
+        return now_s - min(oldest) if oldest else 0.0
 
     def add(self, tasks: int, now_s: float) -> None:
         """Append tasks."""
         self.enqueued += tasks
         self._waiting.extend([now_s] * tasks)
 
-    def work(self, adapters: int, elapsed_s: float, now_s: float) -> None:
-        """Let adapters work for a while; no more than they can do, and nothing saved up while there is none to do."""
-        self._credit += adapters * TASKS_PER_ADAPTER_PER_S * elapsed_s
-        while self._waiting and self._credit >= 1:
-            self.late += now_s - self._waiting.popleft() > LATE_S
-            self.done += 1
-            self._credit -= 1
-        if not self._waiting:
-            self._credit = min(self._credit, 1.0)
-        self.pending = min(self.depth, adapters * SLOTS_PER_ADAPTER)
+    def work(self, adapters: int, now_s: float) -> None:
+        """Let adapters work until now; a task that was taken is finished even if its adapter leaves."""
+        slots = adapters * SLOTS_PER_ADAPTER
+        free_s = self._worked_until_s
+        while True:
+            if self._waiting and len(self._busy) < slots and max(self._waiting[0], free_s) <= now_s:
+                enqueued_s = self._waiting.popleft()
+                heapq.heappush(self._busy, (max(enqueued_s, free_s) + TASK_S, enqueued_s))
+            elif self._busy and self._busy[0][0] <= now_s:
+                free_s = max(free_s, self._finish())
+            else:
+                break
+        self._worked_until_s = now_s
+
+    def _finish(self) -> float:
+        finished_s, enqueued_s = heapq.heappop(self._busy)
+        self.done += 1
+        self.late += finished_s - enqueued_s > LATE_S
+        return finished_s

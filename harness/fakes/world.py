@@ -14,7 +14,7 @@ from random import Random
 
 from harness.fakes.autoscaling import SimHpa, SimScaledObject
 from harness.fakes.chaos import FakeChaos, RunIdentity
-from harness.fakes.clock import STEP_S, FakeClock
+from harness.fakes.clock import FakeClock
 from harness.fakes.cluster import SimPdb, SimPod, SimulatedCluster, SimWorkload
 from harness.fakes.gateway import BUCKETS_S, SimRequest, SimulatedGateway
 from harness.fakes.kube import FakeActor, FakeLease, FakeLedger, FakeObserver
@@ -147,7 +147,7 @@ class Twin:
         self.load.step(now_s)
         self.gateway.step(now_s)
         adapters = 0 if self.switches.adapters_stuck else len(self.cluster.serving(self._adapter))
-        self.queue.work(adapters, STEP_S, now_s)
+        self.queue.work(adapters, now_s)
         for hpa in self._hpas:
             hpa.step(now_s, self.gateway.cpu_s)
         for scaled in self._scaled:
