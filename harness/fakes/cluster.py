@@ -86,6 +86,7 @@ class SimulatedCluster:
     outbox: list[tuple[float, Fact]] = field(default_factory=list)
     lost: Callable[[str], None] = lambda name: None
     _present: dict[str, Fact] = field(default_factory=dict)
+    _said: dict[str, Fact] = field(default_factory=dict)
     _uids: int = 0
     _version: int = 1000
 
@@ -98,11 +99,11 @@ class SimulatedCluster:
 
     def publish(self, fact: Fact) -> None:
         """Put a fact into the outbox, unless it says nothing new."""
-        known = self._present.get(fact.uid)
-        if known is not None and replace(known, resource_version="") == replace(fact, resource_version=""):
+        if self._said.get(fact.uid) == fact:
             return
         self._version += 1
         fresh = replace(fact, resource_version=str(self._version))
+        self._said[fact.uid] = fact
         if fresh.deleted:
             self._present.pop(fact.uid, None)
         else:
