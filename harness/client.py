@@ -98,7 +98,7 @@ class RunClient:
             How it ended. SIGINT and SIGTERM become one stop request; none of them cuts the undo short.
         """
         end: dict[str, Any] = {}
-        with _signals_become(self.request_stop):
+        with self._process, _signals_become(self.request_stop):
             for message in self._messages():
                 self._show(message)
                 end = message if message["m"] == "end" else end

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 REHEARSE = ("-m", "gameday", "--gameday-rehearse", "--gameday-seed", "7", "-k", "pod-kill-under-burst")
 
 
@@ -41,11 +43,25 @@ def test_replay_of_a_run_that_is_not_there_is_exit_4(project):
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
-def test_x_hides_no_verdict_of_the_same_run(project):
-    assert project.runpytest_subprocess(*REHEARSE).ret == 0
-    run = latest(project)
-    events = (run / "events.jsonl").read_text().splitlines()
-    kept = [line for line in events if json.loads(line)["kind"] != "pdb"]
-    (run / "events.jsonl").write_text("\n".join(kept) + "\n")
-    result = project.runpytest_subprocess("-m", "gameday", "--gameday-replay", "latest", "-x")
-    assert result.ret in (1, 20), result.stdout.str()
+def test_x_hides_no_verdict_of_the_same_run(project, monkeypatch):
+    monkeypatch.setenv("GAMEDAY_TWIN", '{"pdb_missing": true}')
+    result = project.runpytest_subprocess(*REHEARSE, "-x")
+    assert result.parseoutcomes()["errors"] == 1  # the first item is inconclusive, -x ends the session there
+    assert result.ret == 1, result.stdout.str()  # and the budget that is missing is still a failure
+
+
+@pytest.mark.parametrize(
+    ("switches", "outcomes", "status"),
+    [
+        ({"hpa_missing": True}, {"failed": 1, "errors": 4}, 1),
+        ({"load_ratio": 0.5}, {"errors": 4, "passed": 1}, 20),
+        ({"store_down_s": 90.0}, {"errors": 2, "passed": 3}, 20),
+        ({"fault_absent": True}, {"errors": 4, "passed": 1}, 20),
+        ({"undo_fails": True}, {"failed": 1, "passed": 4}, 1),
+    ],
+)
+def test_what_goes_wrong_shows_in_the_right_items(project, monkeypatch, switches, outcomes, status):
+    monkeypatch.setenv("GAMEDAY_TWIN", json.dumps(switches))
+    result = project.runpytest_subprocess(*REHEARSE)
+    found = {k: v for k, v in result.parseoutcomes().items() if k in {"passed", "failed", "errors"}}
+    assert (found, result.ret) == (outcomes, status), result.stdout.str()
