@@ -43,13 +43,23 @@ def _testbed(arguments: list[str], limit_s: float) -> str:
     return done.stdout
 
 
-@pytest.fixture(params=["real"])
-def world(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """One cluster a test, empty but for its nodes; every implementation of the ports is a parameter."""
+@pytest.fixture
+def real_world(light_testbed: dict[str, Any]) -> Iterator[Any]:
+    """A real cluster a test, empty but for its nodes."""
     from tests.contract.cluster_world import RealWorld  # noqa: PLC0415 - other suites do without the client
 
-    found = RealWorld(request.getfixturevalue("light_testbed"))
+    found = RealWorld(light_testbed)
     try:
         yield found
     finally:
         found.close()
+
+
+@pytest.fixture(params=["real", "twin"])
+def world(request: pytest.FixtureRequest) -> Any:
+    """One cluster a test; every implementation of the ports is a parameter."""
+    if request.param == "real":
+        return request.getfixturevalue("real_world")
+    from tests.contract.twin_world import TwinWorld  # noqa: PLC0415 - as above
+
+    return TwinWorld()

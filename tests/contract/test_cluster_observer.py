@@ -32,11 +32,12 @@ def test_a_cluster_says_who_it_is_and_who_we_are(observer):
     assert identity.api_server.startswith("https://127.0.0.1:")
     assert identity.user
     assert identity.user != "system:anonymous"
-    assert identity.server_version.startswith("v1.")
+    assert identity.server_version
 
 
-def test_permissions_that_we_lack_are_returned_and_those_we_have_are_not(world, observer):
-    have = Permission("list", "pods", namespace=world.namespace)
+def test_permissions_that_we_lack_are_returned_and_those_we_have_are_not(real_world):
+    observer = real_world.observer()
+    have = Permission("list", "pods", namespace=real_world.namespace)
     lack = Permission("delete", "nodes")
     assert list(observer.allowed([have, lack])) == [lack]
 
@@ -81,17 +82,19 @@ def test_observations_come_once_in_the_order_of_time(world, observer):
     assert [o for o in observer.poll() if o.kind == "watch"] == []
 
 
-def test_kubernetes_events_of_before_are_left_out_and_new_ones_are_seen(world, observer):
-    (pod,) = world.deploy("planner", 1)
-    observer.start(Scope((world.namespace,)))
+def test_kubernetes_events_of_before_are_left_out_and_new_ones_are_seen(real_world):
+    observer = real_world.observer()
+    (pod,) = real_world.deploy("planner", 1)
+    observer.start(Scope((real_world.namespace,)))
     assert [o for o in observer.poll() if o.kind == "k8s-event"] == []
-    world.actor().delete_pod(pod, 0)
-    seen = collected(world, observer, lambda o: o.kind == "k8s-event" and o.detail["reason"] == "SuccessfulCreate")
+    real_world.actor().delete_pod(pod, 0)
+    seen = collected(real_world, observer, lambda o: o.kind == "k8s-event" and o.detail["reason"] == "SuccessfulCreate")
     assert all(o.detail["involved"]["name"] for o in seen if o.kind == "k8s-event")
 
 
-def test_pod_metrics_are_empty_where_there_is_no_metrics_server_f20(world, observer):
-    assert observer.pod_metrics(world.namespace) == {}
+def test_pod_metrics_are_empty_where_there_is_no_metrics_server_f20(real_world):
+    observer = real_world.observer()
+    assert observer.pod_metrics(real_world.namespace) == {}
 
 
 def test_the_fingerprint_of_an_untouched_cluster_stays_the_same_while_pods_come_and_go(world, observer):
@@ -102,19 +105,21 @@ def test_the_fingerprint_of_an_untouched_cluster_stays_the_same_while_pods_come_
     assert fingerprint_difference(before, observer.fingerprint(Scope((world.namespace,)))) == []
 
 
-def test_a_cordon_is_a_difference_of_fingerprints(world, observer):
-    before = observer.fingerprint(Scope((world.namespace,)))
-    world.set_node(True, {"gameday.local/owner": "run"})
-    found = fingerprint_difference(before, observer.fingerprint(Scope((world.namespace,))))
+def test_a_cordon_is_a_difference_of_fingerprints(real_world):
+    observer = real_world.observer()
+    before = observer.fingerprint(Scope((real_world.namespace,)))
+    real_world.set_node(True, {"gameday.local/owner": "run"})
+    found = fingerprint_difference(before, observer.fingerprint(Scope((real_world.namespace,))))
     assert [str(d) for d in found] == [
-        f"Node/{world.node} /annotations/gameday.local~1owner: None → 'run'",
-        f"Node/{world.node} /unschedulable: False → True",
+        f"Node/{real_world.node} /annotations/gameday.local~1owner: None → 'run'",
+        f"Node/{real_world.node} /unschedulable: False → True",
     ]
 
 
-def test_stop_can_be_called_at_any_time_and_ends_every_watch(world, observer):
+def test_stop_can_be_called_at_any_time_and_ends_every_watch(real_world):
+    observer = real_world.observer()
     observer.stop()
-    observer.start(Scope((world.namespace,)))
+    observer.start(Scope((real_world.namespace,)))
     watches = {o.subject for o in observer.poll() if o.kind == "watch"}
     observer.stop()
     observer.stop()
