@@ -247,10 +247,15 @@ def bring_up(boot: Boot) -> None:
     Raises:
         OperatorError: one did not come up.
     """
-    for name in boot.missing:
-        COMPONENTS[name].start(boot)
-    for name in boot.missing:
-        COMPONENTS[name].settle(boot)
+    if "core" in boot.missing:
+        COMPONENTS["core"].start(boot)
+        # metrics-server scrapes every 10 s what is there when it starts: without nodes it loses one round.
+        COMPONENTS["core"].settle(boot)
+    others = [COMPONENTS[name] for name in boot.missing if name != "core"]
+    for component in others:
+        component.start(boot)
+    for component in others:
+        component.settle(boot)
 
 
 def command_lines(boot: Boot) -> list[Program]:

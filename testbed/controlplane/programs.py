@@ -49,7 +49,8 @@ class Family:
     def key(self) -> str:
         """Return what the build depends on, as 16 hexadecimal digits."""
         recipe = json.dumps([self.packages, self.link_flags, self.data, platform.system(), platform.machine()])
-        parts = [(self.module_dir / name).read_bytes() for name in ("go.mod", "go.sum")]
+        sources = sorted(path for path in self.module_dir.rglob("*") if path.suffix in (".go", ".mod", ".sum"))
+        parts = [path.read_bytes() for path in sources]
         return hashlib.sha256(b"\0".join([*parts, recipe.encode()])).hexdigest()[:16]
 
     def go_version(self) -> tuple[int, ...]:
@@ -78,7 +79,7 @@ FAMILIES = {
             "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
             "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
             "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
-            "metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server",
+            "metrics-server": "gameday.local/controlplane/metrics-server",
         },
         version_flags=_kubernetes_version_flags(KUBERNETES_VERSION),
         data={},

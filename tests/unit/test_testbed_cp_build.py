@@ -54,7 +54,8 @@ def test_the_kubernetes_version_told_to_the_linker_is_the_one_that_is_built() ->
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 def test_every_program_is_named_in_the_tools_module_of_its_family(family: Family) -> None:
     tools = (family.module_dir / "tools.go").read_text()
-    assert all(f'"{package}"' in tools for package in family.packages.values())
+    fetched = [package for package in family.packages.values() if not package.startswith("gameday.local/")]
+    assert all(f'"{package}"' in tools for package in fetched)
     assert family.go_version() >= (1, 26)
 
 
