@@ -73,8 +73,10 @@ class Grace:
         while not done.done() and self.remaining_s() > 0:
             self._shortened.clear()
             sooner = asyncio.ensure_future(self._shortened.wait())
-            await asyncio.wait({done, sooner}, timeout=self.remaining_s(), return_when=asyncio.FIRST_COMPLETED)
-            sooner.cancel()
+            try:
+                await asyncio.wait({done, sooner}, timeout=self.remaining_s(), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sooner.cancel()
         return done.done()
 
 
@@ -176,6 +178,7 @@ class Container:
         if self.stopping:
             return None
         started_at = rfc3339()
+        self.started_monotonic_s, self.started_unix_s = time.monotonic(), time.time()
         container_id = f"process://{uuid.uuid4().hex}"
         try:
             attempt = await self._around.runtime.start(
@@ -199,7 +202,6 @@ class Container:
 
     def _begin(self, attempt: Attempt, started_at: str, container_id: str) -> None:
         self.attempt = attempt
-        self.started_monotonic_s, self.started_unix_s = time.monotonic(), time.time()
         self.record.state = Running(started_at)
         self.record.container_id = container_id
         self.record.ready = self.spec.probe("readiness") is None
@@ -232,12 +234,13 @@ class Container:
     async def _between_attempts(self, ended: Terminated) -> None:
         pause_s = self._backoff.after(time.monotonic() - self.started_monotonic_s)
         self.record.last = ended
-        self.record.restart_count += 1
         if pause_s:
             place = self._around.place
             where = f"container={self.spec.name} pod={place.name}_{place.namespace}({place.uid})"
             self._wait_state("CrashLoopBackOff", f"back-off {pause_s:g}s restarting failed {where}")
         await self._pause(pause_s)
+        if not self.stopping:
+            self.record.restart_count += 1
 
     def _wait_state(self, reason: str, message: str) -> None:
         if self.record.state != Waiting(reason, message):

@@ -10,6 +10,7 @@ from aiohttp import web
 from testbed.nodeagent.container import Container
 from testbed.nodeagent.container_log import LogQuery, older_part, stored_log
 from testbed.nodeagent.objects import parse_time
+from testbed.nodeagent.pod_status import Waiting
 
 FOLLOW_POLL_S = 0.25
 
@@ -47,22 +48,24 @@ async def send_log(request: web.Request, container: Container) -> web.StreamResp
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(request)
     end = path.stat().st_size if path.exists() else 0
-    await response.write(query.select(stored_log(path)))
-    if _flag(request.query, "follow") and query.limit_bytes is None:
-        await _follow(response, container, path, end, query)
-    await response.write_eof()
+    try:
+        await response.write(query.select(stored_log(path)))
+        if _flag(request.query, "follow") and query.limit_bytes is None:
+            await _follow(response, container, path, end, query)
+        await response.write_eof()
+    except ConnectionResetError:
+        return response  # the reader has left, which is how a follow ends
     return response
 
 
 def _log_file(container: Container, *, previous: bool) -> Path | None:
     """Return the file of an attempt; it may not exist yet. None when there was no attempt before."""
-    attempts = container.record.restart_count
-    newest = container.log_path(attempts)
-    if not previous and not newest.exists() and attempts > 0:
-        return container.log_path(attempts - 1)  # the next attempt waits for its back-off
+    record = container.record
+    newest = container.log_path(record.restart_count)
     if not previous:
         return newest
-    earlier = container.log_path(attempts - 1 if newest.exists() else attempts - 2)
+    in_back_off = isinstance(record.state, Waiting) and record.last is not None
+    earlier = newest if in_back_off else container.log_path(record.restart_count - 1)
     return earlier if earlier.exists() else None
 
 

@@ -150,8 +150,13 @@ class Pod:
         """Run until nothing of the pod will run again, or until its end begins."""
         sequence = asyncio.create_task(self._sequence())
         ending = asyncio.create_task(self._ending.wait())
-        await asyncio.wait({sequence, ending}, timeout=self._active_s(), return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
+        try:
+            await asyncio.wait({sequence, ending}, timeout=self._active_s(), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            sequence.cancel()
+            raise
+        finally:
+            ending.cancel()
         if sequence.done():
             await sequence
             self.status.view.ended = True

@@ -103,7 +103,7 @@ class StatusWriter:
         self._silent = False
         self._task: asyncio.Task[None] | None = None
         self._sent: Obj = {}
-        self._version = 0
+        self._in_flight = False
 
     def mark(self) -> None:
         """Say that the view changed."""
@@ -122,13 +122,16 @@ class StatusWriter:
 
     def seen(self, obj: Obj) -> None:
         """Take a newer object, and write again what somebody else overwrote."""
-        version = int(obj["metadata"]["resourceVersion"])
-        if version < int(self.view.obj["metadata"]["resourceVersion"]):
+        if _version(obj) < _version(self.view.obj):
             return  # older than the answer to our last PATCH
         self.view.obj = obj
-        if not self._sent or self._silent or version < self._version:
-            return
-        if _claims(obj.get("status", {})) != _claims(self._sent):
+        if not self._in_flight:
+            self._repair()
+
+    def _repair(self) -> None:
+        """Write again if what the API has now is not what was written last."""
+        obj = self.view.obj
+        if self._sent and not self._silent and _claims(obj.get("status", {})) != _claims(self._sent):
             _log.info("status of %s was overwritten; writing it again", title(obj))
             self.mark()
 
@@ -159,13 +162,21 @@ class StatusWriter:
         meta = self.view.obj["metadata"]
         body = self.view.body(rfc3339())
         path = pod_path(meta["namespace"], meta["name"], "status")
-        answer = await self._api.request("PATCH", path, body, content_type=STRATEGIC_PATCH)
+        self._in_flight = True
+        try:
+            answer = await self._api.request("PATCH", path, body, content_type=STRATEGIC_PATCH)
+        finally:
+            self._in_flight = False
         self._sent = body["status"]
-        version = int(answer["metadata"]["resourceVersion"])
-        if version >= self._version:
-            self._version = version
-            if version >= int(self.view.obj["metadata"]["resourceVersion"]):
-                self.view.obj = answer
+        if _version(answer) >= _version(self.view.obj):
+            self.view.obj = answer
+        else:
+            self._repair()  # somebody wrote after us, and the watch was faster than the answer
+
+
+def _version(obj: Obj) -> int:
+    # comparable as numbers within one resource since Kubernetes 1.35
+    return int(obj["metadata"]["resourceVersion"])
 
 
 def _claims(status: Obj) -> tuple[str, list[tuple[str, str]]]:

@@ -186,6 +186,7 @@ def _run_module(argv: list[str]) -> None:
     _LIBC.prctl(PR_SET_NAME, argv[2].rpartition(".")[2].encode()[:15], 0, 0, 0)
     sys.path[:0] = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.argv = argv[2:]
+    sys.modules.pop(argv[2], None)  # imported for everybody, but to be run here
     runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
 
 
