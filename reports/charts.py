@@ -20,6 +20,7 @@ from reports.series import Line, Panel
 
 ROW_PX, EMPTY_ROW_PX, GAP_PX, LANE_PX, TOP_PX, BOTTOM_PX = 150, 46, 46, 58, 34, 48
 VICTIMS_MAX = 10
+WORKLOADS_MAX = 6
 
 BLUE, GREEN, ORANGE, PURPLE, GREY, RED = "#2f7ed8", "#1a9d6c", "#d98200", "#8e5bd0", "#8a8f98", "#d64545"
 _STYLES: Mapping[str, dict[str, Any]] = {
@@ -31,13 +32,13 @@ _STYLES: Mapping[str, dict[str, Any]] = {
     "p95": {"color": BLUE, "width": 2},
     "p99": {"color": PURPLE, "width": 1.5},
     "desired": {"color": ORANGE, "dash": "dot", "width": 2.5},
-    "spec": {"color": GREY, "dash": "dash", "width": 2},
+    "asked": {"color": GREY, "dash": "dash", "width": 2},
     "ready": {"color": GREEN, "width": 2.5},
     "headroom": {"color": BLUE, "width": 2.5},
     "queue_depth": {"color": BLUE, "width": 2},
     "queue_oldest_task_age_seconds": {"color": ORANGE, "width": 2},
 }
-_STEPS = {"desired", "spec", "ready", "headroom"}
+_STEPS = {"desired", "asked", "ready", "headroom"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def charts(record: Record) -> list[Chart]:
         Chart("rate", "Load: offered and achieved, requests per second", ".1f", series.rate_panel(record), unit=" rps"),
         Chart("success", "Good requests, by intended start", ".2%", series.success_panel(record)),
         Chart("latency", "Latency, by intended start, in seconds", ".3f", series.latency_panel(record), unit=" s"),
-        Chart("replicas", "Replicas: desired, asked, Ready", ".0f", series.replica_panel(record)),
+        *_replica_charts(record),
         Chart(
             "age",
             "Age of the oldest task in the queue, in seconds",
@@ -87,6 +88,14 @@ def charts(record: Record) -> list[Chart]:
             ("broken below 0", 0.0),
             " above the budget",
         ),
+    ]
+
+
+def _replica_charts(record: Record) -> list[Chart]:
+    return [
+        Chart(f"replicas-{ref.name}", f"Replicas of {ref.name}: desired, asked, Ready", ".0f", panel)
+        for ref in record.experiment.scope.workloads[:WORKLOADS_MAX]
+        for panel in [series.replica_panel(record, ref)]
     ]
 
 
@@ -259,7 +268,7 @@ def _add_chart(fig: go.Figure, number: int, row: Chart, domain: tuple[float, flo
     place = {"orientation": "h", "x": 1, "xanchor": "right", "y": domain[1], "yanchor": "bottom", "yref": "paper"}
     fig.update_layout({f"yaxis{number}": axis_layout, legend: {**place, "bgcolor": "rgba(0,0,0,0)"}})
     fig.add_annotation(
-        text=f"<b>{row.title}</b>",
+        text=f"<b>{_plain(row.title)}</b>",
         x=0,
         xref="paper",
         xanchor="left",

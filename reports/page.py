@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,7 @@ def page(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, 
         "tiles": _tiles(record),
         "spans": _spans(record),
         "alerts": alerts(record),
+        "undone": Counter((bool(u.get("done")), str(u.get("fault")), str(u.get("outcome"))) for u in record.undo),
         "replay": replay_commands(record.header.run_id),
         "record": record,
     }

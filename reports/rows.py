@@ -21,7 +21,7 @@ _LESS_IMPORTANT = ("k8s-event", "pod", "note")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the timeline. ``level`` is ``bad``, ``fault``, ``phase`` or empty, and sets how it looks."""
+    """One line of the timeline. ``level`` (``bad``, ``fault``, ``phase``, ``scale`` or empty) sets how it looks."""
 
     t_s: float
     clock: str
@@ -64,7 +64,7 @@ def _row(record: Record, event: Event, memory: dict[str, Any]) -> Row | None:
         return None
     text, level = told
     clock = record.timeline.origin + timedelta(seconds=event.t_s)
-    return Row(event.t_s, f"{clock:%H:%M:%S}", event.kind, event.subject, text, level)
+    return Row(event.t_s, f"{clock:%H:%M:%S}", event.kind.removesuffix("-edge"), event.subject, text, level)
 
 
 Told = tuple[str, str] | None
@@ -97,20 +97,27 @@ def _stop(event: Event, memory: dict[str, Any]) -> Told:
     return str(event.detail.get("reason", "")), "bad"
 
 
+_ROUTINE_STEPS = frozenset({"due", "permit", "undo-recorded"})
+
+
 def _fault(event: Event, memory: dict[str, Any]) -> Told:
+    """Tell what was done and whether it bit; the steps that lead to it are routine."""
     del memory
     detail, step = event.detail, str(event.detail.get("step", ""))
+    if step in _ROUTINE_STEPS:
+        return None
     victims = ", ".join(str(v.get("name", "")) for v in detail.get("victims", ()))
-    parts = [step, f"of {victims}" if victims and step == "acted" else "", str(detail.get("effect", ""))]
-    text = " ".join(part for part in parts if part)
+    texts = {"acted": f"{detail.get('loss', step)} of {victims}", "evidence": f"effect {detail.get('effect', '?')}"}
     reason = detail.get("reason")
     bad = step in {"denied", "failed"} or detail.get("effect") in {"ABSENT", "UNCLEAR"}
-    return text + (f": {reason}" if reason else ""), "bad" if bad else "fault"
+    return texts.get(step, step) + (f": {reason}" if reason else ""), "bad" if bad else "fault"
 
 
 def _undo(event: Event, memory: dict[str, Any]) -> Told:
     del memory
     step = str(event.detail.get("step", ""))
+    if step == "start":
+        return None
     return f"{step}: {event.detail.get('outcome', '')}", "bad" if step == "failed" else ""
 
 
@@ -128,8 +135,10 @@ def _note(event: Event, memory: dict[str, Any]) -> Told:
 
 def _load_edge(event: Event, memory: dict[str, Any]) -> Told:
     del memory
-    lost = event.subject == "lost"
-    return str(event.detail.get("reason", event.subject.replace("-", " "))), "bad" if lost else ""
+    if event.subject not in {"started", "ended", "lost"}:
+        return None
+    reason = event.detail.get("reason")
+    return f"the load is {event.subject}" + (f": {reason}" if reason else ""), "bad" if event.subject == "lost" else ""
 
 
 def _watch(event: Event, memory: dict[str, Any]) -> Told:
@@ -152,6 +161,17 @@ def _changed(what: str, key: str) -> Callable[[Event, dict[str, Any]], Told]:
         return f"{what} {before} → {'unknown' if now is None else now}", "scale"
 
     return tell
+
+
+def _pdb(event: Event, memory: dict[str, Any]) -> Told:
+    """Tell when a budget begins or ceases to allow a disruption."""
+    allowed = event.detail.get("disruptions_allowed")
+    now = None if allowed is None else bool(allowed)
+    before = memory.get(f"pdb/{event.subject}", now)
+    memory[f"pdb/{event.subject}"] = now
+    if before == now or now is None:
+        return None
+    return ("allows disruptions again" if now else "allows no disruption"), "scale"
 
 
 def _pod(event: Event, memory: dict[str, Any]) -> Told:
@@ -185,7 +205,7 @@ _TELLERS: Mapping[str, Callable[[Event, dict[str, Any]], Told]] = {
     "watch": _watch,
     "hpa": _changed("desired", "desired_replicas"),
     "workload": _changed("asked for", "spec_replicas"),
-    "pdb": _changed("disruptions allowed", "disruptions_allowed"),
+    "pdb": _pdb,
     "pod": _pod,
     "k8s-event": _k8s_event,
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from harness.model.experiment import WorkloadRef
 from harness.model.facts import HpaFact, PdbFact, ScaledObjectFact, WorkloadFact
 from harness.model.load import RequestOutcome
 from harness.model.record import Ending, Record
@@ -68,7 +69,7 @@ def no_load_reason(record: Record) -> str:
 def rate_panel(record: Record) -> Panel:
     """Return offered against achieved rate; achieved counts actual starts in the request log."""
     width_s = bin_s(record)
-    told = [(e.t_s, e.detail) for e in record.timeline.of("load")]
+    told = [(e.t_s, e.detail) for e in record.timeline.of("load") if e.subject not in {"idle", "ended"}]
     lines = []
     if told:
         lines.append(_snapshot_line("offered", "offered", [(t, d.get("offered_rps")) for t, d in told], width_s))
@@ -145,27 +146,17 @@ def latency_panel(record: Record) -> Panel:
     )
 
 
-def replica_panel(record: Record) -> Panel:
-    """Return desired (autoscaler), asked (spec) and Ready replicas of every watched workload, as steps."""
-    lines: list[Line] = []
-    several = len(record.experiment.scope.workloads) > 1
-    for ref in record.experiment.scope.workloads:
-        subject = f"{ref.namespace}/{ref.name}"
-        prefix = f"{ref.name}: " if several else ""
-        facts = record.timeline.facts(WorkloadFact, _named(subject))
-        desired = [(t, h.desired_replicas) for t, h in record.timeline.facts(HpaFact, _scales(record, subject))]
-        asked = [(t, None if f.deleted else f.spec_replicas) for t, f in facts]
-        ready = [(t, None if f.deleted else f.ready_replicas) for t, f in facts]
-        for word, role, points in (
-            ("desired", "desired", desired),
-            ("asked", "spec", asked),
-            ("Ready", "ready", ready),
-        ):
-            if points:
-                lines.append(_step_line(prefix + word, role, points, record))
-    if lines:
-        return Panel(tuple(lines))
-    return Panel(empty=_unwatched(record, "workload"))
+def replica_panel(record: Record, ref: WorkloadRef) -> Panel:
+    """Return desired (autoscaler), asked (spec) and Ready replicas of a watched workload, as steps."""
+    subject = f"{ref.namespace}/{ref.name}"
+    facts = record.timeline.facts(WorkloadFact, _named(subject))
+    told = {
+        "desired": [(t, h.desired_replicas) for t, h in record.timeline.facts(HpaFact, _scales(record, subject))],
+        "asked": [(t, None if f.deleted else f.spec_replicas) for t, f in facts],
+        "Ready": [(t, None if f.deleted else f.ready_replicas) for t, f in facts],
+    }
+    lines = tuple(_step_line(word, word.lower(), points, record) for word, points in told.items() if points)
+    return Panel(lines) if lines else Panel(empty=_unwatched(record, f"workload {subject}"))
 
 
 def _named(subject: str) -> Callable[[WorkloadFact], bool]:
@@ -184,7 +175,7 @@ def _target_is(target: str, name: str) -> bool:
 
 
 def _unwatched(record: Record, what: str) -> str:
-    if next(record.timeline.of("watch"), None) is None and next(record.timeline.of("pod"), None) is None:
+    if all(event.actor != "cluster" for event in record.timeline.events):
         return "The cluster was not watched: the run ended before."
     return f"No {what} was seen in {', '.join(record.experiment.scope.namespaces) or 'any namespace'}."
 

@@ -15,6 +15,7 @@ from reports.headline import HOLDS, headline, worst_first
 
 STYLE = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "bold yellow"}
 _LABEL_WIDTH = 9
+_NAME_WIDTH = 20
 
 
 def print_verdicts(
@@ -34,12 +35,11 @@ def print_verdicts(
 def _table(record: Record, verdicts: Sequence[Verdict]) -> Table:
     title = f"{record.experiment.title}  ({record.header.run_id} on {record.header.target})"
     table = Table(title=Text(title), title_justify="left", box=box.HORIZONTALS, show_lines=True, expand=True)
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("assertion", ratio=1)
-    table.add_column("expected, observed, reason, to do", ratio=3)
+    table.add_column("verdict", overflow="fold", min_width=_NAME_WIDTH)
+    table.add_column("expected, observed, reason, to do", ratio=1)
     for verdict in worst_first(verdicts):
-        outcome = Text(verdict.outcome.value, STYLE[verdict.outcome])
-        table.add_row(outcome, Text(verdict.assertion), _lines(verdict))
+        name = Text.assemble((verdict.outcome.value, STYLE[verdict.outcome]), "\n", verdict.assertion)
+        table.add_row(name, _lines(verdict))
     return table
 
 

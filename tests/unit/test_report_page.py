@@ -79,8 +79,8 @@ def test_only_our_own_scripts_may_run_and_nothing_may_be_asked() -> None:
 
 def test_the_verdict_comes_first_then_what_to_do_then_the_cards_worst_first() -> None:
     text = opened().text
-    order = ["Broken: error-budget.", "Exit status", "Do first", "✗ FAIL", "? INCONCLUSIVE", "✓ PASS", "✗ does not hold",
-             "Phase by phase", "asked for 3 → 6", "gameday report 20261125"]  # fmt: skip
+    order = ["Broken: error-budget.", "Exit status", "Do first", "✗ FAIL", "? INCONCLUSIVE", "✓ PASS",
+             "✗ does not hold", "Phase by phase", "asked for 3 → 6", "gameday report 20261125"]  # fmt: skip
     places = [text.index(words) for words in order]
     assert places == sorted(places)
 

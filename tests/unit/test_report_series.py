@@ -18,6 +18,8 @@ from reports.charts import charts, figure
 from tests.unit import stored_runs as runs
 from tests.unit.test_reports_text import RUNS
 
+PLANNER = runs.experiment().scope.workloads[0]
+
 
 def with_events(*told: tuple[float, str, str, dict[str, Any]]) -> Timeline:
     """Return a timeline of harness events."""
@@ -51,14 +53,30 @@ def test_a_desired_count_that_is_unknown_is_a_gap_and_never_zero() -> None:
     hpa = {"uid": "h", "namespace": "agents", "name": "planner", "target": "Deployment/planner"}
     line = with_events((1.0, "hpa", "agents/planner", {**hpa, "desired_replicas": 3}),
                        (2.0, "hpa", "agents/planner", {**hpa, "desired_replicas": None}))  # fmt: skip
-    (desired,) = series.replica_panel(runs.record(timeline=line)).lines
+    (desired,) = series.replica_panel(runs.record(timeline=line), PLANNER).lines
     assert dict(zip(desired.x, desired.y, strict=True)) == {1.0: 3, 2.0: None}
 
 
 def test_steps_hold_their_value_at_every_second_to_the_end_of_the_run() -> None:
-    ready = next(line for line in series.replica_panel(runs.record()).lines if line.role == "ready")
+    ready = next(line for line in series.replica_panel(runs.record(), PLANNER).lines if line.role == "ready")
     at = dict(zip(ready.x, ready.y, strict=True))
     assert (at[0.5], at[60.5], at[95.0], at[130.5], at[193.0]) == (3, 3, 9, 9, 9)
+
+
+def test_every_watched_workload_has_a_chart_of_its_own() -> None:
+    experiment = runs.experiment()
+    both = (PLANNER, replace(PLANNER, name="tool-adapter"))
+    experiment = replace(experiment, scope=replace(experiment.scope, workloads=both))
+    found = {chart.key: chart.panel for chart in charts(runs.record(experiment=experiment))}
+    assert found["replicas-planner"].lines
+    assert "tool-adapter" in found["replicas-tool-adapter"].empty
+
+
+def test_what_the_generator_says_after_its_end_is_not_drawn_as_load() -> None:
+    ended = replace(runs.timeline().events[-1], kind="load", subject="ended", detail={"offered_rps": 0.0})
+    line = replace(runs.timeline(), events=(*runs.timeline().events, replace(ended, t_s=runs.END_S + 0.2)))
+    offered = series.rate_panel(runs.record(timeline=line)).lines[0]
+    assert offered.y[-1] == 10.0
 
 
 def test_headroom_falls_below_zero_when_the_budget_is_broken() -> None:
@@ -145,8 +163,9 @@ def test_the_timeline_tells_faults_gates_scaling_and_holes_but_no_routine() -> N
     assert [(row.text, row.level) for row in told] == [("hole of 4.0 s: 410 Gone", "bad")]
     told, left_out = rows.timeline_rows(runs.record())
     texts = [row.text for row in told]
-    assert "desired 3 → 6" in texts and "acted of planner-7c9f-ev1" in texts
-    assert "evidence CONFIRMED: uids gone" in texts
+    assert "desired 3 → 6" in texts and "eviction of planner-7c9f-ev1" in texts
+    assert "effect CONFIRMED: uids gone" in texts
+    assert "permit" not in texts and "begins" in texts
     assert left_out == 0
 
 
