@@ -75,4 +75,5 @@ class RequestStream:
         """Return all rows, by the order of their start (`REQUEST_COLUMNS`). After `close`."""
         with pa.OSFile(str(self._path)) as source, pa.ipc.open_stream(source) as reader:
             table = reader.read_all()
-        return table.to_pandas().sort_values(["worker", "seq"], ignore_index=True)
+        rows: pd.DataFrame = table.to_pandas()
+        return rows.sort_values(["worker", "seq"], ignore_index=True)
