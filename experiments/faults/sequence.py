@@ -111,7 +111,7 @@ def _prepare(
 def _record(context: FaultContext, plan: FaultPlan, pod: PodFact, number: int) -> UndoRecord:
     deadline_unix_s = context.clock.origin_unix_s + context.clock.now_s() + plan.max_hold_s
     return UndoRecord(
-        record_id=f"{context.run_id}-{plan.name}-{number}",
+        record_id=f"{plan.name}-{number}",
         run_id=context.run_id,
         fault=plan.name,
         api_version="v1",

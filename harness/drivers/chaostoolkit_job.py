@@ -7,6 +7,7 @@ Child to driver: ``event`` (an observation), ``permit`` (asks for one), ``end``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from harness.model.fault import FaultPlan
 from harness.model.target import Target
 
 Message = dict[str, Any]
+_CLASSES = re.compile(r"^(?:[\w.]*(?:Error|Failed): )+")
+"""Names of exception classes before a message."""
 
 
 @dataclass(frozen=True)
@@ -122,5 +125,5 @@ def _judge_run(run: Mapping[str, Any]) -> str:
     if run.get("status") == "succeeded":
         return ""
     lines = [line.strip() for line in "".join(run.get("exception") or ()).splitlines() if line.strip()]
-    why = lines[-1].rpartition("ActivityFailed: ")[2] if lines else "it was cut off"
+    why = _CLASSES.sub("", lines[-1]) if lines else "it was cut off"
     return f"{_activity(run).get('name')} {run.get('status') or 'did not end'}: {why}"
