@@ -76,7 +76,7 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
     header = RunHeader(
         run_id, experiment.name, parts.target.name, job.seed, started.isoformat(), versions=parts.versions
     )
-    store = RunStore.create(Path(job.runs_dir), header, experiment)
+    store = RunStore.create(Path(job.runs_dir), header, experiment, on_failure=stop.request)
     stream.send({"m": "run", "run_id": run_id, "run_dir": str(store.run_dir), "seed": job.seed})
     store.save_target(parts.target)
     drivers = parts.drivers(store.run_dir, run_id)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,6 +82,27 @@ def test_a_run_that_was_killed_reads_as_crashed_with_its_torn_line_left_out(tmp_
     assert "torn" in got.timeline.events[-1].detail["message"]
     assert got.requests.empty and got.harvest.signals == {}
     stored.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from harness.store import RunStore
+from tests.unit import stored_runs as runs
+stored = RunStore.create(Path(sys.argv[1]), runs.header(ending=None), runs.experiment())
+for event in runs.timeline().events[:200]:
+    stored.append(event)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_every_event_that_was_appended_survives_a_sigkill(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    got = store.load_record(store.find_run(tmp_path, "latest"))
+    assert got.header.ending is Ending.CRASHED
+    assert got.timeline.events == runs.timeline().events[:200]
 
 
 @pytest.mark.parametrize(
