@@ -2,12 +2,14 @@
 //
 // Since 1.35 the libraries look OpenAPI models up by names such as io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics,
 // while the definitions that were generated into metrics-server v0.8.0 know them by their Go path; its own main function
-// panics over that. Here the definitions are offered under both names. Everything else is metrics-server's.
+// panics over that. Here the definitions are offered under both names and refer to each other by the new ones.
+// Everything else is metrics-server's.
 package main
 
 import (
 	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/component-base/logs"
 	"k8s.io/kube-openapi/pkg/common"
 	"k8s.io/kube-openapi/pkg/util"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 	"sigs.k8s.io/metrics-server/cmd/metrics-server/app/options"
 	"sigs.k8s.io/metrics-server/pkg/api"
 	generated "sigs.k8s.io/metrics-server/pkg/api/generated/openapi"
@@ -68,10 +71,16 @@ func describe(config *genericapiserver.Config) {
 }
 
 func definitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
-	byPath := generated.GetOpenAPIDefinitions(ref)
+	byPath := generated.GetOpenAPIDefinitions(func(path string) spec.Ref {
+		return ref(util.ToRESTFriendlyName(path))
+	})
 	both := maps.Clone(byPath)
 	for path, definition := range byPath {
-		both[util.ToRESTFriendlyName(path)] = definition
+		definition.Dependencies = slices.Clone(definition.Dependencies)
+		for i, dependency := range definition.Dependencies {
+			definition.Dependencies[i] = util.ToRESTFriendlyName(dependency)
+		}
+		both[path], both[util.ToRESTFriendlyName(path)] = definition, definition
 	}
 	return both
 }
