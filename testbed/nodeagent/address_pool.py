@@ -1,6 +1,7 @@
 """Addresses of the pods of one node. Pure: given back last, given out last, so that none is reused for a while."""
 
 from collections import deque
+from collections.abc import Callable
 
 from testbed.addresses import POD_NUMBER_MAX
 from testbed.layout import Node
@@ -34,7 +35,12 @@ class AddressPool:
             raise NoAddressError(f"node {self._node}: all {POD_NUMBER_MAX} pod addresses are in use")
         return self._free.popleft()
 
-    def release(self, address: str) -> None:
-        """Give an address back."""
-        if address not in self._free:
-            self._free.append(address)
+    def lease(self, address: str) -> Callable[[], None]:
+        """Return what gives a taken address back; only the first call does, since it may be taken again afterwards."""
+        pending = [address]
+
+        def release() -> None:
+            if pending:
+                self._free.append(pending.pop())
+
+        return release

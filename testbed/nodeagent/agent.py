@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from testbed.layout import Layout
+from testbed.nodeagent.address_pool import NoAddressError
 from testbed.nodeagent.api import ApiClient, patiently
 from testbed.nodeagent.authentication import Authenticator
 from testbed.nodeagent.cgroups import Hierarchy, detect
@@ -24,7 +25,7 @@ from testbed.nodeagent.kubelet_server import KubeletServer, server_tls
 from testbed.nodeagent.launcher import Launcher
 from testbed.nodeagent.node import STOPPED, NodeKeeper
 from testbed.nodeagent.objects import Obj, title, uid_of
-from testbed.nodeagent.pod import Pod
+from testbed.nodeagent.pod import Pod, PodMeans, remove_folder
 from testbed.nodeagent.process_table import MARK, kill_strays
 from testbed.nodeagent.runtime import PodPlace, Runtime
 from testbed.nodeagent.watching import DELETED, Handler, follow
@@ -44,6 +45,8 @@ class NodeAgent:
         self._objects: dict[str, Obj] = {}
         self._pods: dict[str, Pod] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._stopped: set[str] = set()
+        self._power = {node.name: asyncio.Lock() for node in layout.nodes}
         authenticator, tls = Authenticator(api), server_tls(layout)
         self._nodes = {node.name: NodeKeeper(node, api, version) for node in layout.nodes}
         self._servers = {
@@ -64,8 +67,8 @@ class NodeAgent:
     async def start(self) -> None:
         """Serve, register the nodes and begin to watch."""
         await self._control.open()
-        stopped = await self._stopped_nodes()
-        await asyncio.gather(*(self._boot(name) for name in self._nodes if name not in stopped))
+        self._stopped = await self._stopped_nodes()
+        await asyncio.gather(*(self._boot(name) for name in self._nodes if name not in self._stopped))
         endpoints = EndpointWriter(self._layout.eds_dir)
         self._watch("/api/v1/nodes", _NodeHandler(self))
         self._watch("/api/v1/pods", _PodHandler(self), BOUND)
@@ -111,6 +114,14 @@ class NodeAgent:
         await self._servers[name].open()
         await self._nodes[name].boot()
 
+    async def _switch(self, name: str) -> None:
+        """Bring a node to what its annotation says now; one switch of a node at a time."""
+        async with self._power[name]:
+            if name in self._stopped and self._nodes[name].running:
+                await self._halt(name)
+            elif name not in self._stopped and not self._nodes[name].running:
+                await self._reboot(name)
+
     async def _halt(self, name: str) -> None:
         _log.info("node %s stops", name)
         await self._nodes[name].halt()
@@ -132,12 +143,13 @@ class NodeAgent:
         if keeper is None:
             return
         keeper.seen(obj)
-        if is_stopped(obj) and keeper.running:
-            keeper.running = False
-            self._spawn(self._halt(keeper.node.name), f"halt of {keeper.node.name}")
-        elif not is_stopped(obj) and not keeper.running:
-            keeper.running = True
-            self._spawn(self._reboot(keeper.node.name), f"boot of {keeper.node.name}")
+        name = keeper.node.name
+        if is_stopped(obj):
+            self._stopped.add(name)
+        else:
+            self._stopped.discard(name)
+        if is_stopped(obj) == keeper.running:
+            self._spawn(self._switch(name), f"switching {name} off or on")
 
     def see_pods(self, objects: list[Obj]) -> None:
         """These are all pods that are bound to a node."""
@@ -158,7 +170,10 @@ class NodeAgent:
         if uid in self._pods:
             self._pods[uid].update(obj)
         elif keeper.running:
-            self._pods[uid] = self._make_pod(obj, keeper)
+            try:
+                self._pods[uid] = self._make_pod(obj, keeper)
+            except NoAddressError as error:
+                _log.error("pod %s waits for ever: %s", title(obj), error)
 
     def lose_pod(self, obj: Obj) -> None:
         """A pod's object is gone."""
@@ -167,6 +182,8 @@ class NodeAgent:
         pod = self._pods.pop(uid, None)
         if pod is not None:
             pod.vanish()
+        else:
+            remove_folder(self._layout.pods_dir / uid)  # left by a node that was stopped
 
     def _make_pod(self, obj: Obj, keeper: NodeKeeper) -> Pod:
         meta = obj["metadata"]
@@ -175,12 +192,12 @@ class NodeAgent:
         folder = self._layout.pods_dir / uid_of(obj)
         place = PodPlace(uid_of(obj), meta["namespace"], meta["name"], keeper.node.name, ip, folder)
         facts = PodFacts(obj, ip, keeper.node.internal_ip, keeper.allocatable)
-        pod = Pod(obj, place, facts, self._runtime, self._api)
-        pod.done.add_done_callback(lambda task: self._pod_done(task, keeper, ip))
+        means = PodMeans(place, self._runtime, self._api, keeper.addresses.lease(ip))
+        pod = Pod(obj, facts, means)
+        pod.done.add_done_callback(self._pod_done)
         return pod
 
-    def _pod_done(self, task: "asyncio.Task[None]", keeper: NodeKeeper, ip: str) -> None:
-        keeper.addresses.release(ip)
+    def _pod_done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()):
             _log.error("pod %s failed in the node agent", task.get_name(), exc_info=error)
 
@@ -194,8 +211,8 @@ class NodeAgent:
         """A ConfigMap or Secret changed."""
         meta = obj["metadata"]
         for pod in self._pods.values():
-            if pod.place.namespace == meta["namespace"]:
-                self._spawn(pod.refresh_volumes(kind, meta["name"]), f"volumes of {title(pod.obj)}")
+            if pod.place.namespace == meta["namespace"] and pod.shows(kind, meta["name"]):
+                self._spawn(pod.refresh_volumes(), f"volumes of {title(pod.obj)}")
 
     async def _renew_tokens(self) -> None:
         while True:

@@ -168,11 +168,14 @@ class Launcher:
             self._exits.pop(message["exit"]).set_result(message["status"])
             return
         reply = self._replies.pop(message["id"])
-        if "error" in message:
+        if "pid" in message:
+            self._exits[message["pid"]] = asyncio.get_running_loop().create_future()
+        if reply.done():  # nobody waits for it any more, so it must not live on
+            if "pid" in message:
+                self.signal(Process(message["pid"], self._exits[message["pid"]]), signal.SIGKILL, whole_group=True)
+        elif "error" in message:
             reply.set_exception(LaunchError(message["error"]))
-            return
-        self._exits[message["pid"]] = asyncio.get_running_loop().create_future()
-        if not reply.cancelled():
+        else:
             reply.set_result(message["pid"])
 
     def _disconnect(self) -> None:
@@ -181,7 +184,8 @@ class Launcher:
             self._control.close()
             self._control = None
         for reply in self._replies.values():
-            reply.set_exception(LaunchError("the fork server ended"))
+            if not reply.done():
+                reply.set_exception(LaunchError("the fork server ended"))
         for exited in self._exits.values():
             exited.set_result(LOST)
         self._replies, self._exits = {}, {}

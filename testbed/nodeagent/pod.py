@@ -9,6 +9,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.nodeagent.api import ApiClient, ApiError, patiently, pod_path
@@ -45,6 +46,23 @@ FINAL_DELETE_PATIENCE_S = 600.0
 _GONE = (404, 409)
 
 
+@dataclass(frozen=True)
+class PodMeans:
+    """What a pod needs to live.
+
+    Attributes:
+        place: who and where it is.
+        runtime: runs its containers.
+        api: where its status goes.
+        release: gives its address back; called when nothing of it will run again, perhaps more than once.
+    """
+
+    place: PodPlace
+    runtime: Runtime
+    api: ApiClient
+    release: Callable[[], None]
+
+
 class Pod:
     """A pod of this agent.
 
@@ -54,9 +72,10 @@ class Pod:
         containers: its containers in the order in which they start.
     """
 
-    def __init__(self, obj: Obj, place: PodPlace, facts: PodFacts, runtime: Runtime, api: ApiClient) -> None:
-        self.obj, self.place = obj, place
-        self._facts, self._runtime, self._api = facts, runtime, api
+    def __init__(self, obj: Obj, facts: PodFacts, means: "PodMeans") -> None:
+        self.obj, self.place = obj, means.place
+        self._facts, self._runtime, self._api, self._release = facts, means.runtime, means.api, means.release
+        api, place = means.api, means.place
         self._sources = SourceReader(api)
         self._events = EventRecorder(api, obj, place.node)
         self._volumes = VolumeSet(place, self._sources)
@@ -144,6 +163,7 @@ class Pod:
             await self._ending.wait()
             await self._end()
         finally:
+            self._release()
             await asyncio.to_thread(self._clean_up)
 
     async def _run(self) -> None:
@@ -161,6 +181,7 @@ class Pod:
             await sequence
             self.status.view.ended = True
             self.status.mark()
+            self._release()
             return
         sequence.cancel()
         await asyncio.wait({sequence})
@@ -178,6 +199,7 @@ class Pod:
         await self._stop_containers(Grace(spec_grace_s(self.obj["spec"])))
         self._close()
         self.status.mark()
+        self._release()
 
     async def _sequence(self) -> None:
         await self._set_up_volumes()
@@ -214,17 +236,25 @@ class Pod:
                 await self._volumes.set_up(self.obj, self._facts)
             except (VolumeError, ApiError) as error:
                 self._events.warn("", "FailedMount", str(error))
-                for container in self.containers:
-                    if isinstance(container.record.state, Waiting):
-                        container.record.state = Waiting("ContainerCreating", str(error))
-                self.status.mark()
+                self._wait_for_volumes(str(error))
                 await asyncio.sleep(VOLUME_RETRY_S)
                 continue
             return
 
-    async def refresh_volumes(self, kind: str, name: str) -> None:
-        """A ConfigMap or Secret changed: write it again where this pod mounts it."""
-        if self._volumes.uses(kind, name) and not self._ending.is_set():
+    def _wait_for_volumes(self, why: str) -> None:
+        waiting = Waiting("ContainerCreating", why)
+        for container in self.containers:
+            if isinstance(container.record.state, Waiting) and container.record.state != waiting:
+                container.record.state = waiting
+                self.status.mark()
+
+    def shows(self, kind: str, name: str) -> bool:
+        """Tell whether a volume shows the ConfigMap or Secret `name`."""
+        return self._volumes.uses(kind, name)
+
+    async def refresh_volumes(self) -> None:
+        """Something that a volume shows changed: write it again."""
+        if not self._ending.is_set():
             await self._refresh()
 
     async def renew_tokens(self) -> None:
@@ -300,11 +330,11 @@ class Pod:
         hierarchy = self._runtime.hierarchy
         if hierarchy is not None:
             hierarchy.group(self.place.node, self.place.uid).remove()
-        _remove_tree(self.place.folder)
+        if not self._silent:  # the disk of a stopped node is there when it boots again
+            remove_folder(self.place.folder)
 
 
-def _remove_tree(folder: Path, remove: Callable[[Path], None] = shutil.rmtree) -> None:
-    try:
-        remove(folder)
-    except FileNotFoundError:
-        return
+def remove_folder(folder: Path) -> None:
+    """Remove what a pod has on disk, if it has something there."""
+    if folder.exists():
+        shutil.rmtree(folder)
