@@ -208,8 +208,8 @@ def _stale(record: Record, harvest: SignalHarvest, window: Window) -> Iterable[s
     times = np.unique(np.concatenate([series.t_s for series in harvest.series]))
     inside = times[(times >= window.start_s) & (times < window.end_s)]
     gap_s = float(np.diff(np.concatenate(([window.start_s], inside, [window.end_s]))).max())
-    if gap_s > signal.gap_max_s:
-        yield f"signal {signal.name}: a hole of {gap_s:.0f} s (limit {signal.gap_max_s:g} s)"
+    if gap_s > harvest.hole_max_s:
+        yield f"signal {signal.name}: a hole of {gap_s:.0f} s (limit {harvest.hole_max_s:g} s)"
 
 
 def observation_complete(record: Record) -> Assumption:

@@ -234,8 +234,8 @@ def _pod_checks(chain: Chain, spec: AssertionSpec, whole: Window) -> Iterator[Ch
 def _answer_check(chain: Chain, spec: AssertionSpec, whole: Window) -> Iterator[Check]:
     if not chain.answers_known:
         yield held("the first answer of a new pod is left out: the request log does not say which of its pods answered")
-    elif chain.ready_s is not None:
-        yield _stage("first good answer of a new pod", chain.answer_s, chain.ready_s,
+    elif chain.first_ready_s is not None:
+        yield _stage("first good answer of a new pod", chain.answer_s, chain.first_ready_s,
                      limit_s(spec, SCHEMA, "answer_within"), whole)  # fmt: skip
 
 
@@ -249,7 +249,7 @@ def _figures(chain: Chain) -> dict[str, float]:
         "asked_s": (chain.asked_s, chain.start_s),
         "scheduled_s": (chain.scheduled_s, chain.asked_s),
         "ready_s": (chain.ready_s, chain.asked_s),
-        "first_answer_s": (chain.answer_s, chain.ready_s),
+        "first_answer_s": (chain.answer_s, chain.first_ready_s),
     }
     return {
         name: max(0.0, at - since) for name, (at, since) in instants.items() if at is not None and since is not None

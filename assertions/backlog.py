@@ -54,10 +54,7 @@ SCHEMA = params_object(
 def judge(record: Record, spec: AssertionSpec) -> Verdict:
     """Judge the backlog from the start of the load to the end of the run (CASES G10, G11)."""
     age_max_s, drained_s = limit_s(spec, SCHEMA, "age_max"), limit_s(spec, SCHEMA, "drained_within")
-    expected = (
-        f"the oldest task is never older than {age_max_s:.0f} s, and the queue is short again "
-        f"{drained_s:.0f} s after the burst"
-    )
+    expected = _expected(spec, age_max_s, drained_s)
     window = judged_window(record)
     if window is None:
         return conclude(spec, [unclear("no load was started", "see why the run ended early")], expected)
@@ -73,6 +70,15 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
         coverage=view.coverage,
         evidence=_evidence(view),
         figures=_figures(record, view, window),
+    )
+
+
+def _expected(spec: AssertionSpec, age_max_s: float, drained_s: float) -> str:
+    if not param(spec, SCHEMA, "expect_tasks"):
+        return "the load enqueues nothing: the queue stays empty, and can be read all the time"
+    return (
+        f"the oldest task is never older than {age_max_s:.0f} s, and the queue is short again within "
+        f"{drained_s:.0f} s after the burst"
     )
 
 
@@ -167,7 +173,7 @@ def _figures(record: Record, view: QueueView, window: Window) -> Mapping[str, fl
     if burst is not None:
         _, at_s = eventually_within(_short(view, Window(burst.end_s, window.end_s), 0.0), 0.0)
         figures |= {} if at_s is None else {"backlog_empty_after_s": at_s}
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
+    return figures
 
 
 DEFINITION = Definition(

@@ -5,6 +5,7 @@ Pure. An assertion is a list of `Check`s, each with one limit; the worst one dec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,7 @@ def conclude(  # noqa: PLR0913 - the fields of a verdict
         window=window,
         coverage=coverage,
         evidence=(*evidence, *(open_ends if outcome is Outcome.FAIL else ())),
-        figures=dict(figures or {}),
+        figures={name: float(value) for name, value in (figures or {}).items() if math.isfinite(value)},
         rests_on=rests_on if outcome is Outcome.FAIL else None,
     )
 

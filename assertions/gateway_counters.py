@@ -64,7 +64,7 @@ def server_side(harvest: Harvest, requests: Window, class_label: str) -> ServerS
     if not all(class_label in one.labels for one in series):
         remedy = "set class_label, or mend the query gateway_requests_total of the target's pack"
         return ServerSide(problem=f"signal {SIGNAL} has no label {class_label}", remedy=remedy)
-    limit_s = harvest.signals[SIGNAL].signal.gap_max_s
+    limit_s = harvest.signals[SIGNAL].hole_max_s
     step_s = harvest.signals[SIGNAL].step_s or harvest.scrape_interval_s
     spans = {name: _span(parts, requests, limit_s, step_s) for name, parts in _instances(series, class_label).items()}
     problem = _problem(spans)

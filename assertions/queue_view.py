@@ -69,7 +69,7 @@ class QueueView:
 def queue_view(harvest: Harvest, window: Window) -> QueueView:
     """Look at the queue over a window (and the one sample before it, which holds at its start)."""
     series = {name: _one(name, harvest.series(name)) for name in SIGNALS}
-    gap_s = _gap_max_s(harvest, DEPTH)
+    gap_s = _hole_max_s(harvest, DEPTH)
     age, depth = series[AGE].within(window), series[DEPTH].within(window)
     peak = int(np.nanargmax(age.values)) if np.isfinite(age.values).any() else None
     step_s = harvest.scrape_interval_s or 1.0
@@ -96,27 +96,35 @@ def _one(name: str, found: Sequence[Series]) -> Series:
     return Series(name, {}, t_s[order], np.concatenate([one.values for one in found])[order])
 
 
-def _gap_max_s(harvest: Harvest, name: str) -> float:
+def _hole_max_s(harvest: Harvest, name: str) -> float:
     asked = harvest.signals.get(name)
-    return asked.signal.gap_max_s if asked else 15.0
+    return asked.hole_max_s if asked else 0.0
 
 
 def _problems(harvest: Harvest, series: Mapping[str, Series], window: Window) -> Iterator[str]:
+    """Yield what is missing, each problem once with the signals that have it."""
+    by_problem: dict[str, list[str]] = {}
     for name in SIGNALS:
-        problem = harvest.problem(name)
-        if problem:
-            yield problem
-            continue
-        part = series[name].within(window)
-        if not np.isfinite(part.values).all():
-            yield f"signal {name} holds values that are not finite numbers"
-        gap_s = part.coverage(window, 1.0).gap_max_s
-        if gap_s > _gap_max_s(harvest, name):
-            yield f"signal {name} has a hole of {gap_s:.0f} s (limit {_gap_max_s(harvest, name):g} s)"
+        for problem in _problems_of(harvest, name, series[name].within(window), window):
+            by_problem.setdefault(problem, []).append(name)
+    for problem, names in by_problem.items():
+        yield f"signal{'s' if len(names) > 1 else ''} {', '.join(names)}: {problem}"
     up = series[UP].within(window)
     down = up.t_s[up.values < 1]
     if len(down):
         yield f"the queue could not be read at +{down[0]:.0f}s ({len(down)} samples of queue_up are 0)"
+
+
+def _problems_of(harvest: Harvest, name: str, part: Series, window: Window) -> Iterator[str]:
+    problem = harvest.problem(name)
+    if problem:
+        yield problem.removeprefix(f"signal {name}").lstrip(": ")
+        return
+    if not np.isfinite(part.values).all():
+        yield "holds values that are not finite numbers"
+    gap_s, limit_s = part.coverage(window, 1.0).gap_max_s, _hole_max_s(harvest, name)
+    if gap_s > limit_s:
+        yield f"a hole of {gap_s:.0f} s (limit {limit_s:g} s)"
 
 
 def _rise(counter: Series, window: Window) -> float:

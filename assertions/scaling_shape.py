@@ -71,7 +71,7 @@ def direction_changes(replicas: Floats) -> int:
 
 def _flapping(changes: float, limit: int) -> Check:
     if changes <= limit:
-        return held(f"{changes:.0f} changes of direction")
+        return held(f"{changes:.0f} change{'' if changes == 1 else 's'} of direction")
     reason = f"the replicas changed their direction {changes:.0f} times, the limit is {limit}"
     return broken(reason, "lengthen the scale-down stabilisation, or mend the signal")
 

@@ -119,6 +119,7 @@ class Chain:
         after: Replicas asked then.
         scheduled_s: As many new pods as were asked for have a node.
         ready_s: As many new pods as were asked for have become Ready.
+        first_ready_s: The first new pod became Ready.
         scheduled: New pods that ever had a node.
         ready: New pods that ever became Ready.
         answer_s: The first good answer came from a new pod.
@@ -134,6 +135,7 @@ class Chain:
     after: float = 0.0
     scheduled_s: float | None = None
     ready_s: float | None = None
+    first_ready_s: float | None = None
     scheduled: int = 0
     ready: int = 0
     answer_s: float | None = None
@@ -158,6 +160,7 @@ def chain_of(record: Record, view: ScalingView, window: Window) -> Chain:
         window.start_s, before, signal_s, signal, desired_s, asked_s, after,
         scheduled_s=scheduled[wanted - 1] if len(scheduled) >= wanted else None,
         ready_s=ready[wanted - 1] if len(ready) >= wanted else None,
+        first_ready_s=ready[0] if ready else None,
         scheduled=len(scheduled), ready=len(ready), answer_s=answer_s, answers_known=known,
     )  # fmt: skip
 

@@ -182,16 +182,20 @@ def _weigh(
     missed = [a for a in (_assume(narrow, name, assumptions) for name in needs) if a.holds is not True]
     if not missed:
         return verdict
-    what = "; ".join(
-        f"{a.name} {'does not hold' if a.holds is False else 'cannot be told'} ({a.reason})" for a in missed
-    )
+    what = _told(missed[0]) + (f"; nor {', '.join(a.name for a in missed[1:])}" if missed[1:] else "")
     remedies = (*(a.remedy for a in missed), verdict.remedy if verdict.outcome is Outcome.FAIL else "")
     return replace(
         verdict,
         outcome=Outcome.INCONCLUSIVE,
-        reason=f"{what}; without it the answer would be {verdict.outcome.value}: {verdict.reason}",
+        reason=f"{what}; else the answer would be {verdict.outcome.value}: {verdict.reason}",
         remedy=_join(remedies),
+        evidence=(*verdict.evidence, *(_told(assumption) for assumption in missed)),
     )
+
+
+def _told(assumption: Assumption) -> str:
+    state = "does not hold" if assumption.holds is False else "cannot be told"
+    return f"{assumption.name} {state} ({assumption.reason})"
 
 
 def _narrowed(record: Record, signals: Sequence[str]) -> Record:

@@ -87,6 +87,11 @@ class SignalHarvest:
     error: str = ""
     infos: tuple[str, ...] = ()
 
+    @property
+    def hole_max_s(self) -> float:
+        """Largest distance of two samples that is no hole: the signal's limit, but at least two missed scrapes."""
+        return max(self.signal.gap_max_s, 2.5 * self.step_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Harvest:

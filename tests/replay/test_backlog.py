@@ -149,7 +149,7 @@ def never_seen_together(run: Run) -> None:
         (nan, "not finite"),
         (holed, "a hole of"),
         (lag_null, "signal queue_lag: no series"),
-        (lag_null_for_a_while, "signal queue_lag has a hole"),
+        (lag_null_for_a_while, "signal queue_lag: a hole of"),
         (partial, "PARTIAL_RESPONSE"),
         (age_stuck_at_zero, "the oldest is 0 s old"),
         (age_of_nothing, "none waits"),
