@@ -20,6 +20,8 @@ _REMEDIES: Mapping[int, str] = {
     503: "the API behind this path is not available: `kubectl get apiservices`",
 }
 
+_ALREADY_THERE = "delete the object first if it is left over"
+
 
 @dataclass(eq=False)
 class ApiError(PortError):
@@ -60,8 +62,9 @@ def status_error(operation: str, found: Mapping[str, Any], status: int = 0) -> A
         for cause in (found.get("details") or {}).get("causes") or ()
     )
     said = "; ".join([str(found.get("message") or found.get("reason") or "no message"), *(text for _, text in causes)])
-    remedy = _REMEDIES.get(code, "")
-    return ApiError(SYSTEM, operation, f"{code}: {said}", remedy, code, str(found.get("reason") or ""), causes)
+    reason = str(found.get("reason") or "")
+    remedy = _ALREADY_THERE if reason == "AlreadyExists" else _REMEDIES.get(code, "")
+    return ApiError(SYSTEM, operation, f"{code}: {said}", remedy, code, reason, causes)
 
 
 def _status_object(status: int, body: bytes | str) -> Mapping[str, Any]:

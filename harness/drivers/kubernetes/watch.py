@@ -65,6 +65,7 @@ class ResourceWatch:
         self._round_s, self._silence_s = round_s, silence_s
         self._version = ""
         self._alive_s = 0.0
+        self._pause_s = PAUSE_S
         self._blind_since_s: float | None = None
         self._blind_reason = ""
         self._lost_said = False
@@ -112,20 +113,23 @@ class ResourceWatch:
         self._say_closed()
 
     def _rounds(self) -> None:
-        pause_s = PAUSE_S
         while not self._stopping.is_set():
             started_s = self._now_s()
             try:
                 self._follow()
-                pause_s = PAUSE_S
             except PortError as error:
                 if self._stopping.is_set():
                     return
                 self._note_failure(error)
-                self._stopping.wait(pause_s)
-                pause_s = min(pause_s * 2, PAUSE_MAX_S)
+                self._rest()
             if self._now_s() - started_s < PAUSE_S:
                 self._stopping.wait(PAUSE_S)
+
+    def _rest(self) -> None:
+        """Wait before the next attempt; not where only history expired: the next list ends the gap."""
+        if self._version:
+            self._stopping.wait(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, PAUSE_MAX_S)
 
     def _follow(self) -> None:
         """Watch from the known version until the server ends the round."""
@@ -141,7 +145,7 @@ class ResourceWatch:
         path = self._resource.path(self._namespace)
         stream = self._connection.stream(Call(operation, "GET", path, query, timeout_s=self._silence_s))
         self._stream = stream
-        self._alive_s = self._now_s()
+        self._alive_s, self._pause_s = self._now_s(), PAUSE_S
         self._see_again()
         try:
             lines = self._connection.lines(operation, stream)
