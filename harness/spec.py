@@ -90,7 +90,7 @@ def load_experiment(
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        remedy = suggestion(path.stem, experiment_names(path.parent))
+        remedy = suggestion(path.stem, experiment_names(path.parent), "there are")
         raise SpecError(path.name, "", "there is no such experiment file", remedy) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(path.name, "", f"cannot be read: {error}", "is it a UTF-8 text file?") from None

@@ -232,9 +232,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"
 
 
-def suggestion(got: str, allowed: Iterable[str]) -> str:
-    """Return "did you mean …?" where something is near, and what is allowed."""
+def suggestion(got: str, allowed: Iterable[str], label: str = "allowed") -> str:
+    """Return "did you mean …?" where something is near, and what there is, after a label."""
     names = sorted(allowed)
     near = difflib.get_close_matches(got, names, n=1)
-    listed = f"allowed: {', '.join(names) or 'none'}"
+    listed = f"{label}: {', '.join(names) or 'none'}"
     return f"did you mean {near[0]!r}? {listed}" if near else listed

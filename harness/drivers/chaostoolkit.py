@@ -189,13 +189,13 @@ class _Child:
     """The process and its two pipes; knows nothing of what is said over them."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        control_read, self._control = os.pipe()
-        self._events, events_write = os.pipe()
         self._log = log
         self._lines = Lines()
         self._open = True
         self.over = False
         with log.open("ab") as out:
+            control_read, self._control = os.pipe()
+            self._events, events_write = os.pipe()
             try:
                 self._process = subprocess.Popen(
                     [*command, str(control_read), str(events_write)],
@@ -275,7 +275,8 @@ def child_environment(target: Target, environ: Mapping[str, str]) -> dict[str, s
         target: The target.
         environ: Our own environment.
     """
-    kept = {key: value for key, value in environ.items() if not key.startswith(_WITHHELD)}
+    withheld = (*_WITHHELD, *filter(None, [target.prometheus_token_env]))
+    kept = {key: value for key, value in environ.items() if not key.startswith(withheld)}
     if target.loopback_only:
         kept = {key: value for key, value in kept.items() if key.upper() not in _PROXIES}
     return {**kept, "KUBECONFIG": target.kubeconfig}

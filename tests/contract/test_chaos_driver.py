@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -311,8 +311,10 @@ def test_a16_the_child_gets_our_kubeconfig_and_nothing_that_leads_elsewhere() ->
         "KUBERNETES_HOST": "http://elsewhere",
         "HTTPS_PROXY": "http://proxy",
         "GAMEDAY_HEADER_AUTHORIZATION": "secret",
+        "STAGING_PROMETHEUS": "secret",
     }
-    assert child_environment(target(), ours) == {"PATH": "/bin", "KUBECONFIG": "/nowhere/kubeconfig"}
+    there = replace(target(), prometheus_token_env="STAGING_PROMETHEUS")
+    assert child_environment(there, ours) == {"PATH": "/bin", "KUBECONFIG": "/nowhere/kubeconfig"}
 
 
 def test_a17_chaoslib_still_refuses_any_thread_but_the_main_one() -> None:
