@@ -134,6 +134,7 @@ async def main(env: Environment) -> int:
     service = InferenceService(settings, registry)
     app = serving.application(lifecycle, serving.metrics_page(registry))
     app.router.add_post("/v1/infer", service.infer)
+    serving.name_pod(app, env)
     return await serving.serve_until_stopped(app, lifecycle, settings.bind_ip, settings.port)
 
 

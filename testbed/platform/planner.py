@@ -146,6 +146,7 @@ async def main(env: Environment) -> int:
         planner = Planner(settings, TaskQueue(redis), registry)
         app = serving.application(lifecycle, serving.metrics_page(registry))
         app.router.add_post("/v1/plan", planner.plan)
+        serving.name_pod(app, env)
         return await serving.serve_until_stopped(app, lifecycle, settings.bind_ip, settings.port)
 
 

@@ -78,6 +78,17 @@ def application(lifecycle: Lifecycle, metrics: Handler) -> web.Application:
     return app
 
 
+def name_pod(app: web.Application, env: Environment) -> None:
+    """Let every answer say which pod gave it, in the header ``X-Gameday-Pod``; without POD_NAME there is no header."""
+    pod = env.text("POD_NAME", "")
+
+    async def add_header(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["X-Gameday-Pod"] = pod
+
+    if pod:
+        app.on_response_prepare.append(add_header)
+
+
 async def start(app: web.Application, bind_ip: str, port: int) -> web.AppRunner:
     """Listen on ``bind_ip:port``; raises SettingsError when the address cannot be bound."""
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_S_MAX)
