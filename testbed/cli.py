@@ -22,7 +22,7 @@ from testbed.controlplane.boot import COMPONENTS
 from testbed.controlplane.build import programs_dir
 from testbed.controlplane.console import Progress
 from testbed.controlplane.errors import OperatorError
-from testbed.controlplane.exec import exec_in_pod
+from testbed.controlplane.exec import ExecRequest, exec_in_pod
 from testbed.controlplane.lifecycle import UpRequest, UpResult, down, up
 from testbed.controlplane.places import instance_dir
 from testbed.controlplane.programs import FAMILIES
@@ -156,13 +156,16 @@ def _log_files(folder: Path, program: str | None) -> list[Path]:
 @_NAME
 @click.option("-n", "--namespace", default="agents", show_default=True)
 @click.option("-c", "--container", help="Container; the first one by default.")
+@click.option("--timeout-s", type=click.FloatRange(0, 3600, min_open=True), default=600.0, show_default=True)
 @click.argument("pod")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @_reported
-def exec_command(name: str, namespace: str, container: str | None, pod: str, command: tuple[str, ...]) -> None:
+def exec_command(
+    name: str, namespace: str, container: str | None, timeout_s: float, pod: str, command: tuple[str, ...]
+) -> None:
     """Run COMMAND with the environment of a container of POD; ends with the command's exit status."""
     layout = read_layout(instance_dir(name))
-    raise click.exceptions.Exit(exec_in_pod(layout, namespace, pod, container, list(command)))
+    raise click.exceptions.Exit(exec_in_pod(layout, ExecRequest(namespace, pod, container, command, timeout_s)))
 
 
 @testbed.command("env")
