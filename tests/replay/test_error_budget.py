@@ -203,3 +203,12 @@ def test_figures_tell_stages_bound_and_budget() -> None:
     assert figures["budget_spent_ratio"] == pytest.approx(0.5)
     assert figures["burst_success_ratio"] < figures["baseline_success_ratio"] == 1.0
     assert figures["bad_ratio_upper_bound"] > 17 / 6825
+
+
+def test_only_a_missing_class_of_errors_is_zero_and_never_a_missing_total_c03() -> None:
+    run = good_run()
+    run.series[SIGNAL] = [one for one in run.series[SIGNAL] if one.labels["envoy_response_code_class"] == "2"]
+    assert judged(run, KIND).outcome is Outcome.PASS
+    run = good_run()
+    run.series[SIGNAL] = [one for one in run.series[SIGNAL] if one.labels["envoy_response_code_class"] == "5"]
+    assert judged(run, KIND).outcome is Outcome.INCONCLUSIVE
