@@ -112,8 +112,10 @@ def test_a_lost_race_names_who_won_it():
     with stub_api() as (stub, connection):
         stub.on("GET", ONE, lambda e: e.json(404, status(404, "NotFound", "none")), lambda e: e.json(200, won))
         stub.on("POST", LIST, lambda e: e.json(409, status(409, "AlreadyExists", "there")))
+        lease = KubernetesLease(connection, "gameday-system", monotonic_s=Hands())
         with pytest.raises(Refusal, match=r"run-2, since 2026-11-25T02:00:00Z"):
-            KubernetesLease(connection, "gameday-system").acquire("run-1")
+            lease.acquire("run-1")
+        assert not lease.held
 
 
 def test_release_never_raises_and_gives_back_only_what_is_held(leased):

@@ -75,7 +75,11 @@ class KubernetesLease:
         """
         self._holder, self._lost = holder, False
         self._released.clear()
-        self._take()
+        try:
+            self._take()
+        except (PortError, Refusal):
+            self._holder = ""
+            raise
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
