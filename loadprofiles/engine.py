@@ -146,7 +146,8 @@ class Engine:
         url, host = base_url(plan)
         headers = {**header_values(plan.header_names, environ), "Host": host}
         tag = f"{int(self._job.origin_unix_s * 1000):x}"
-        context = LoadContext(plan.seed, tag, plan.options, read_payloads(plan.payload_file))
+        payload_file = plan.payload_file or str(plan.options.get("payload_file", ""))
+        context = LoadContext(plan.seed, tag, plan.options, read_payloads(payload_file))
         counts = users_by_class(profile)
         classes: list[type[User]] = []
         for name in profile.user_classes:

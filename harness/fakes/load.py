@@ -36,6 +36,7 @@ class FakeLoad:
         self._credit = 0.0
         self._sending = False
         self._ended = False
+        self._why = "completed"
         self._lost = 0
         self._news: list[Observation] = []
         self._latest: LoadSnapshot | None = None
@@ -72,7 +73,7 @@ class FakeLoad:
         if self._sending and now_s >= self._began_s + self._plan.profile.duration_s:
             self._sending = False
         if not self._sending and not self._gateway.inflight:
-            self._end(now_s, "completed")
+            self._end(now_s, self._why)
 
     def _arrive(self, due_s: float) -> None:
         self._offered += 1
@@ -136,7 +137,7 @@ class FakeLoad:
         """Stop sending and wait for answers in flight."""
         if self._plan is None or self._ended:
             return
-        self._sending = False
+        self._sending, self._why = False, "the run asked for it"
         deadline_s = self._clock.now_s() + DRAIN_LIMIT_S
         while not self._ended and self._clock.now_s() < deadline_s:
             self._clock.sleep(0.25)
