@@ -7,6 +7,7 @@ instead.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ DOWN_LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="session")
-def light_testbed() -> Iterator[dict[str, Any]]:
-    """Boot a testbed, yield its target document (schema ``gameday.target/1``), take it down."""
+def light_testbed(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Boot a testbed, yield its target document (``gameday.target/1``), take it down; logs stay after a failure."""
     given = os.environ.get("GAMEDAY_CONTRACT_TARGET")
     if given:
         yield json.loads(Path(given).read_text())
@@ -29,10 +30,12 @@ def light_testbed() -> Iterator[dict[str, Any]]:
     name = f"contract-{os.getpid()}"
     up = ["up", "--light", "--name", name, "--owner-pid", str(os.getpid()), "--json"]
     try:
-        answer = json.loads(_testbed(up, UP_LIMIT_S))
-        yield json.loads(Path(answer["target"]).read_text())
+        target = Path(json.loads(_testbed(up, UP_LIMIT_S))["target"])
+        yield json.loads(target.read_text())
     finally:
         _testbed(["down", "--name", name], DOWN_LIMIT_S)
+    if not request.session.testsfailed:
+        shutil.rmtree(target.parent)
 
 
 def _testbed(arguments: list[str], limit_s: float) -> str:
