@@ -26,7 +26,7 @@ from loadprofiles import shapes
 from loadprofiles.accounts import ON_TIME_S, ArrivalBook, Pulse, RequestLog, snapshot
 from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, PlanRefused, base_url, check_plan, header_values, read_payloads
 from loadprofiles.measured import SessionRules, account
-from loadprofiles.mix import load_user_class, paced_class, users_by_class
+from loadprofiles.mix import paced_class, users_by_class
 from loadprofiles.users import LoadContext
 
 FLUSH_EVERY_S = 0.25
@@ -155,7 +155,7 @@ class Engine:
                 url, headers, profile.request_timeout_s, self._reconnect_every(), self._now_s,
                 self._office.taker(name), self._log,
             )  # fmt: skip
-            classes.append(paced_class(load_user_class(name), rules, context, counts[name]))
+            classes.append(paced_class(name, rules, context, counts[name]))
         environment = Environment(user_classes=classes, host=url, stop_timeout=0)
         environment.events.request.add_listener(account(rules))  # type: ignore[no-untyped-call]
         environment.events.user_error.add_listener(self._on_user_error)  # type: ignore[no-untyped-call]

@@ -42,8 +42,12 @@ def users_by_class(profile: LoadProfile) -> dict[str, int]:
     return {name: max(1, round(profile.users_max * w / total)) for name, w in profile.user_classes.items()}
 
 
-def paced_class(base: type[FastHttpUser], rules: SessionRules, context: LoadContext, users: int) -> type[FastHttpUser]:
-    """Return a subclass whose requests wait for arrivals, with its number of users."""
+def paced_class(name: str, rules: SessionRules, context: LoadContext, users: int) -> type[FastHttpUser]:
+    """Return a subclass of the named class whose requests wait for arrivals, with its number of users.
+
+    It carries the whole name: Locust wants names to be unique, and two modules may call a class alike.
+    """
+    base = load_user_class(name)
 
     def start(self: Any, environment: Any) -> None:
         base.__init__(self, environment)
@@ -58,4 +62,4 @@ def paced_class(base: type[FastHttpUser], rules: SessionRules, context: LoadCont
         "load": context,
         "wait_time": lambda self: 0.0,
     }
-    return type(base.__name__, (base,), members)
+    return type(name.replace(":", "."), (base,), members)

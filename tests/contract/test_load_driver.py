@@ -129,6 +129,21 @@ def test_somebody_elses_user_class_is_paced_too_and_a_get_is_not_tried_again(dri
     assert server.connections == pytest.approx(240 / 5, abs=6)  # D07: connections are made anew
 
 
+def test_requests_are_mixed_by_weight_and_payloads_come_from_a_file(driver: LocustDriver, tmp_path: Path) -> None:
+    (tmp_path / "payloads.jsonl").write_text('"first"\n"second"\n')
+    mix = {PLANNER: 3.0, GET_USER: 1.0}
+    with ScriptedServer() as server:
+        options = {"payload_file": str(tmp_path / "payloads.jsonl")}
+        driver.start(plan_of(server.url, user_classes=mix, options=options))
+        listen(driver, "ended")
+        driver.stop()
+        rows, _ = driver.collect()
+    assert Counter(rows["outcome"]) == {"ok": 240}
+    assert rows["endpoint"].value_counts()["POST /v1/plan"] == pytest.approx(180, abs=30)
+    posted = [json.loads(asked.body) for asked in server.asked if asked.body]
+    assert {body["payload"] for body in posted} == {"first", "second"}
+
+
 def test_a_server_that_is_down_gives_rows_not_a_dead_generator(driver: LocustDriver) -> None:
     with ScriptedServer() as server:
         url = server.url
