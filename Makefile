@@ -30,7 +30,7 @@ check: $(VENV)/.dev  ## lint, types, import rules, experiments
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	for file in experiments/*.yaml; do $(BIN)/gameday validate "$$file"; done
+	$(BIN)/gameday validate
 
 .PHONY: testbed-up
 testbed-up: $(VENV)/.testbed system-packages  ## start the local testbed (ARGS="--with keda")
