@@ -192,10 +192,12 @@ class Launcher:
 
 
 def _send_directly(pid: int, number: int, *, whole_group: bool) -> None:
-    try:
-        (os.killpg if whole_group else os.kill)(pid, number)
-    except ProcessLookupError:
-        return  # it has just ended
+    for send in [os.killpg, os.kill] if whole_group else [os.kill]:
+        try:
+            send(pid, number)
+        except ProcessLookupError:
+            continue  # it has just ended, or has no group of its own yet
+        return
 
 
 async def _send(control: socket.socket, message: dict[str, Any], fds: list[int]) -> None:

@@ -113,9 +113,10 @@ class Zygote:
         pid = message["pid"]
         if pid not in self._children:
             return
-        send = os.killpg if message["whole_group"] else os.kill
+        if message["whole_group"] and _signal_group(pid, message["signal"]):
+            return
         try:
-            send(pid, message["signal"])
+            os.kill(pid, message["signal"])  # a child that has not yet made its own group has no children either
         except ProcessLookupError:
             return  # it is between exit and reaping
 
@@ -127,7 +128,7 @@ class Zygote:
             pass
         while (pid := _ended_child()) is not None:
             # its group goes first: while the leader is unreaped nobody else can have the group's number
-            _kill_group(pid)
+            _signal_group(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             self._children.discard(pid)
             self._reply({"exit": pid, "status": os.waitstatus_to_exitcode(status)})
@@ -144,11 +145,13 @@ def _ended_child() -> int | None:
     return found.si_pid if found else None
 
 
-def _kill_group(pid: int) -> None:
+def _signal_group(group: int, number: int) -> bool:
+    """Signal a process group; False when it has no member that can be signalled."""
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
-        return  # no member is left
+        return False
+    return True
 
 
 def become(request: dict[str, Any]) -> None:
