@@ -19,6 +19,9 @@ CGROUP_ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
 QUOTA_US_MIN = 1_000
 REMOVE_PATIENCE_S = 2.0
+WEIGHT_FACTOR = 4 * (os.cpu_count() or 1)
+"""How many ordinary processes the instance's pods weigh together where cores are short. A group weighs as much as one
+process by default: forty pods would starve beside one compiler. A kubelet weighs its pods by the node's cores."""
 _V1_CONTROLLERS = ("cpu", "cpuacct", "memory")
 
 
@@ -178,6 +181,7 @@ class HierarchyV1:
                 if not (base.parent / "cgroup.procs").exists():
                     return None
                 base.mkdir(exist_ok=True)
+            (bases["cpu"] / "cpu.shares").write_text(str(1024 * WEIGHT_FACTOR), encoding="ascii")
         except OSError:
             return None
         return cls(bases)
@@ -260,6 +264,7 @@ class HierarchyV2:
                 _enable(parent)
                 base.mkdir(exist_ok=True)
                 _enable(base)
+                (base / "cpu.weight").write_text(str(min(10_000, 100 * WEIGHT_FACTOR)), encoding="ascii")
             except OSError as error:
                 _log.info("control groups below %s cannot be used: %s", parent, error)
                 continue
