@@ -69,7 +69,7 @@ class _Watch:
                 self.latest = line.strip()
 
     def say(self) -> None:
-        last = f"last {self.latest}" if self.latest else "fetching modules"
+        last = f"last {self.latest}" if self.latest else "fetching modules, or linking what is compiled already"
         self._progress.say(f"  building {self._family}: {self.packages} packages compiled, {last}")
 
     def tail(self) -> str:

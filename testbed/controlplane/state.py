@@ -111,9 +111,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def known_states() -> Iterator[InstanceState]:
-    """Yield the state of every instance in this state folder."""
+    """Yield the readable state of every instance in this state folder."""
     for path in sorted(state_root().glob(f"*/{STATE_FILE}")):
-        state = read_state(path.parent)
+        try:
+            state = read_state(path.parent)
+        except OperatorError:  # of another instance: no reason to refuse this one; its processes show their slot
+            continue
         if state is not None:
             yield state
 

@@ -71,6 +71,8 @@ def test_the_lowest_slot_that_no_living_instance_holds_is_taken(
         folder = tmp_path / "testbeds" / name
         folder.mkdir(parents=True)
         write_state(folder, dataclasses.replace(STATE, name=name, slot=slot, supervisor=supervisor))
+    (tmp_path / "testbeds" / "unreadable").mkdir()
+    (tmp_path / "testbeds" / "unreadable" / "testbed.json").write_text("{")
     assert lowest_free_slot() == 2
     monkeypatch.setattr("testbed.controlplane.state.slots_in_use", lambda: set(range(16)))
     with pytest.raises(OperatorError, match="all 16 slots"):
