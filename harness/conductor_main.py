@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,11 +107,22 @@ def _signals(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _save(store: RunStore, header: RunHeader, outcome: RunOutcome) -> None:
-    store.save_requests(outcome.requests, outcome.requests_lost)
-    store.save_harvest(outcome.harvest)
-    store.save_fingerprint(outcome.fingerprint_before, outcome.fingerprint_after)
-    store.save_undo(outcome.undo)
-    store.finish(header, outcome.ending, outcome.reason, outcome.facts)
+    """Save each part on its own: a disk that refuses one must not cost the others."""
+    parts: tuple[Callable[[], None], ...] = (
+        lambda: store.save_undo(outcome.undo),
+        lambda: store.save_fingerprint(outcome.fingerprint_before, outcome.fingerprint_after),
+        lambda: store.save_requests(outcome.requests, outcome.requests_lost),
+        lambda: store.save_harvest(outcome.harvest),
+        lambda: store.finish(header, outcome.ending, outcome.reason, outcome.facts),
+    )
+    failures = []
+    for save in parts:
+        try:
+            save()
+        except GameDayError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 def main() -> int:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.registry import REPORTERS
-
 from assertions.assumptions import ASSUMPTIONS
 from harness import registries, store
 from harness.judge import judge
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Verdict
+from reports.registry import REPORTERS
 
 
 @dataclass(frozen=True)

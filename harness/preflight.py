@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.model.experiment import AssertionSpec, Experiment
-from harness.model.facts import Fact, HpaFact, PdbFact, PodFact, ScaledObjectFact
+from harness.model.facts import Fact, HpaFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.selector import parse_selector
 
 Facts = Mapping[str, Sequence[Fact]]
 """Present state by fact kind."""
@@ -123,6 +124,19 @@ _LOOKS: Mapping[str, Callable[[AssertionSpec, Facts], Iterable[Finding]]] = {
     "autoscaler_response": _look_autoscaler,
     "pdb_safety": _look_pdb,
 }
+
+
+def rests_at_zero(facts: Facts, arguments: Mapping[str, Any]) -> bool:
+    """Tell whether a fault's victims are pods of a workload that is scaled to zero now, and so come with the load.
+
+    Args:
+        facts: Present state.
+        arguments: Arguments of the fault; ``namespace`` and ``selector`` are looked at.
+    """
+    wanted = parse_selector(str(arguments.get("selector", "")))
+    asleep = (f for f in facts.get("workload", ()) if isinstance(f, WorkloadFact) and f.spec_replicas == 0)
+    mine = (f for f in asleep if f.namespace == arguments.get("namespace"))
+    return any(wanted and wanted.items() <= f.selector.items() for f in mine)
 
 
 def unready_workloads(

@@ -42,8 +42,7 @@ def load(path: Path) -> Experiment:
         SpecError: What is wrong, where, and what to do.
     """
     from experiments.faults.probes import PROBES  # noqa: PLC0415 - heavy, see the module docstring
-    from loadprofiles.profiles import PROFILES  # noqa: PLC0415
-
     from harness.spec import load_experiment  # noqa: PLC0415
+    from loadprofiles.profiles import PROFILES  # noqa: PLC0415
 
     return load_experiment(path, faults=faults(), probes=PROBES, profiles=PROFILES, assertions=assertions())

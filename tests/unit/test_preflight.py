@@ -2,7 +2,7 @@ import pytest
 
 from harness import preflight
 from harness.model.experiment import AssertionSpec, Experiment, Scope, WorkloadRef
-from harness.model.facts import HpaFact, PdbFact, PodFact, ScaledObjectFact
+from harness.model.facts import HpaFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
 from harness.model.load import LoadProfile, Stage
 
 PLANNER = {"app": "planner"}
@@ -68,3 +68,13 @@ def test_load_waits_for_ready_pods_with_metrics_f20():
     lacks = preflight.unready_workloads(experiment(), {"pod": [POD, unready, leaving]}, {"agents": {}})
     assert lacks == ("pod agents/planner-2 is not Ready", "pod agents/planner-1 has no metrics yet")
     assert not preflight.unready_workloads(experiment(), {"pod": [POD]}, {"agents": {"planner-1": 0.1}})
+
+
+@pytest.mark.parametrize(
+    ("replicas", "selector", "asleep"), [(0, "app=a", True), (1, "app=a", False), (0, "app=b", False)]
+)
+def test_only_victims_of_a_workload_at_zero_may_be_missing_before_the_load(replicas, selector, asleep):
+    workload = WorkloadFact("u", "agents", "a", spec_replicas=replicas, selector={"app": "a"})
+    arguments = {"namespace": "agents", "selector": selector}
+    assert preflight.rests_at_zero({"workload": [workload]}, arguments) is asleep
+    assert not preflight.rests_at_zero({"workload": [workload]}, arguments | {"namespace": "other"})
