@@ -133,10 +133,12 @@ def rests_at_zero(facts: Facts, arguments: Mapping[str, Any]) -> bool:
         facts: Present state.
         arguments: Arguments of the fault; ``namespace`` and ``selector`` are looked at.
     """
-    wanted = parse_selector(str(arguments.get("selector", "")))
+    if not arguments.get("selector"):
+        return False
+    wanted = parse_selector(str(arguments["selector"]))
     asleep = (f for f in facts.get("workload", ()) if isinstance(f, WorkloadFact) and f.spec_replicas == 0)
     mine = (f for f in asleep if f.namespace == arguments.get("namespace"))
-    return any(wanted and wanted.items() <= f.selector.items() for f in mine)
+    return any(wanted.items() <= f.selector.items() for f in mine)
 
 
 def unready_workloads(
