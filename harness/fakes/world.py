@@ -29,7 +29,7 @@ from harness.model.target import Target
 from harness.ports import Drivers
 
 NAMESPACE, PLANNER, ADAPTER = "agents", "planner", "tool-adapter"
-PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 1, 3
+PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 0, 3
 PDB_MIN_AVAILABLE = 2
 
 
