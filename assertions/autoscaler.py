@@ -55,7 +55,12 @@ SCHEMA = params_object(
         "inactive_max": duration("longest time that the autoscaler may be unable to scale", "15s"),
         "saturated_max": duration("longest time at the maximum during the burst; no limit by default"),
         "overshoot_max": {"type": "integer", "minimum": 0, "description": "replicas; no limit by default"},
-        "direction_changes_max": {"type": "integer", "minimum": 0, "default": 2, "description": "flapping"},
+        "direction_changes_max": {
+            "type": "integer",
+            "minimum": 0,
+            "default": 2,
+            "description": "flapping: turns by at least 30 % of the peak while the demand is on",
+        },
         "drop_max_ratio": {
             "type": "number",
             "minimum": 0,

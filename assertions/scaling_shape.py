@@ -18,6 +18,9 @@ from harness.model.record import Record
 from harness.model.signal import Floats
 from harness.model.time import Window
 
+SWING_MIN_RATIO = 0.3
+"""Smaller moves than this share of the peak are no flapping: a scaler that follows a short queue breathes."""
+
 
 def shape_checks(
     record: Record, view: ScalingView, spec: AssertionSpec, schema: Mapping[str, Any], window: Window, whole: Window
@@ -55,18 +58,30 @@ def shape_figures(record: Record, view: ScalingView, window: Window, whole: Wind
         "replicas_peak": float(known.max()),
         "replicas_end": float(known[-1]),
         "overshoot_replicas": float(known.max() - known[-1]),
-        "direction_changes": float(direction_changes(known)),
+        "peak_s": float(asked.t_s[np.isfinite(asked.values)][int(np.argmax(known))] - window.start_s),
+        "direction_changes": float(direction_changes(known, SWING_MIN_RATIO * float(known.max()))),
         "saturated_s": sum(span.duration_s for span in saturated if span.holds),
     }
     back_s = _back(view, window, whole, 0.0)[1]
     return figures | ({} if back_s is None or figures["replicas_peak"] <= known[0] else {"returned_s": back_s})
 
 
-def direction_changes(replicas: Floats) -> int:
-    """Count how often a row of replicas turns from rising to falling or back."""
-    moves = np.sign(np.diff(replicas))
-    moves = moves[moves != 0]
-    return int(np.count_nonzero(np.diff(moves)))
+def direction_changes(replicas: Floats, swing_min: float) -> int:
+    """Count how often a row of replicas turns from rising to falling or back.
+
+    Args:
+        replicas: At least one value.
+        swing_min: A move back by less than this many replicas from the last extreme is no turn.
+    """
+    turns, direction, extreme = 0, 0, float(replicas[0])
+    for value in replicas[1:]:
+        move = float(value) - extreme
+        if direction * move > 0:
+            extreme = float(value)
+        elif move and abs(move) >= swing_min:
+            turns += direction != 0
+            direction, extreme = (1 if move > 0 else -1), float(value)
+    return turns
 
 
 def _flapping(changes: float, limit: int) -> Check:

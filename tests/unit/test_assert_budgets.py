@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,8 +75,16 @@ def test_the_allowance_does_not_lose_one_to_floating_point() -> None:
     assert allowed_bad(5999, 0.995) == 29
 
 
-@pytest.mark.parametrize(("row", "changes"), [([3, 6, 9], 0), ([3, 6, 6, 5, 6], 2), ([3], 0), ([9, 8, 9, 8], 2)])
-def test_changes_of_direction_are_counted_without_pauses(row: list[int], changes: int) -> None:
-    import numpy as np  # noqa: PLC0415
-
-    assert direction_changes(np.array(row, dtype=float)) == changes
+@pytest.mark.parametrize(
+    ("row", "changes"),
+    [
+        ([3, 6, 9], 0),
+        ([3, 6, 6, 4, 6], 2),
+        ([3], 0),
+        ([9, 8, 9, 8], 0),
+        ([1, 8, 7, 6, 5, 8], 2),
+        ([1, 2, 4, 8, 7, 8], 0),
+    ],
+)
+def test_changes_of_direction_are_counted_without_pauses_and_small_moves(row: list[int], changes: int) -> None:
+    assert direction_changes(np.array(row, dtype=float), swing_min=2.0) == changes
