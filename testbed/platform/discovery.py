@@ -131,7 +131,7 @@ class Discovery:
                 await self._lifecycle.pause(SETTLE_S)
             except (ClientError, TimeoutError) as error:
                 failures += 1
-                jsonlog.log(logging.WARNING, "api server not reached", namespace=namespace, why=repr(error))
+                jsonlog.log(logging.WARNING, "api server not reached", namespace=namespace, why=jsonlog.why(error))
                 await self._lifecycle.pause(BACKOFF.compute(failures))
 
     async def _list(self, namespace: str) -> str:

@@ -95,7 +95,11 @@ async def main(env: Environment) -> int:
             return await evaluation.run()
         except redis_link.RedisError as error:
             jsonlog.log(
-                logging.ERROR, "evaluation cannot reach redis", run=settings.run, done=evaluation.done, why=repr(error)
+                logging.ERROR,
+                "evaluation cannot reach redis",
+                run=settings.run,
+                done=evaluation.done,
+                why=jsonlog.why(error),
             )
             return EXIT_NO_REDIS
         finally:

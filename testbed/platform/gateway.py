@@ -4,6 +4,7 @@ Locally endpoints come from the files that the node agent writes; elsewhere from
 that is missing after a short wait is a clear error. Run: ``python -m testbed.platform.gateway``.
 """
 
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from testbed.platform.settings import Environment, SettingsError
 
 TEMPLATE = "/etc/envoy/bootstrap.yaml.j2"
 ENDPOINTS_WAIT_S_MAX = 20.0
+PORT_WAIT_S_MAX = 20.0
 SERVICES = {  # cluster name in Envoy: Service as namespace.service.port-name, and its port for DNS
     "planner": ("agents.planner.http", 8080),
     "inference": ("agents.inference.http", 8080),
@@ -63,9 +65,33 @@ def wait_for_endpoint_files(paths: Sequence[Path], wait_s: float = ENDPOINTS_WAI
         time.sleep(0.1)
 
 
+def wait_for_admin_port(port: int, wait_s: float = PORT_WAIT_S_MAX) -> None:
+    """Wait until the admin port is free.
+
+    Locally the ports are the machine's: a replaced gateway still drains when its successor starts. Without this wait
+    the successor would end at once and come back only after the restart back-off.
+    """
+    deadline_s = time.monotonic() + wait_s
+    while not _is_free(port):
+        if time.monotonic() > deadline_s:
+            raise SettingsError(f"ENVOY_ADMIN_PORT={port} is still taken after {wait_s:g} s: another gateway runs")
+        time.sleep(0.02)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def prepare(env: Environment) -> tuple[str, list[str]]:
     """Render the bootstrap and return the command that serves it."""
     values = bootstrap_values(env)
+    wait_for_admin_port(env.port("ENVOY_ADMIN_PORT"))
     wait_for_endpoint_files([Path(str(c["eds_path"])) for c in clusters(env) if "eds_path" in c])
     text = launching.render(env.pod_path(env.text("ENVOY_TEMPLATE", TEMPLATE)), values)
     path = launching.write_config(env, "envoy.yaml", text)

@@ -24,7 +24,7 @@ async def main(env: Environment) -> int:
             with urllib.request.urlopen(request, timeout=1.0) as response:  # noqa: S310
                 response.read()
         except (urllib.error.URLError, TimeoutError) as error:
-            jsonlog.log(logging.ERROR, "envoy's admin port does not answer", path=path, why=str(error))
+            jsonlog.log(logging.ERROR, "envoy's admin port does not answer", path=path, why=jsonlog.why(error))
             return 1
     time.sleep(DRAIN_S)
     return serving.EXIT_OK

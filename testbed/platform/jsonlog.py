@@ -50,3 +50,8 @@ def configure(program: str, env: Environment) -> None:
 def log(level: int, message: str, **fields: object) -> None:
     """Log ``message`` with ``fields`` (ids, counts, durations)."""
     LOGGER.log(level, message, extra={"fields": fields})
+
+
+def why(error: BaseException) -> str:
+    """Return an error's class and text, for a log field."""
+    return f"{type(error).__name__}: {error}"

@@ -113,7 +113,7 @@ class Planner:
                     "enqueue failed",
                     conversation_id=turn.conversation_id,
                     turn=turn.turn,
-                    why=repr(error),
+                    why=jsonlog.why(error),
                 )
                 return self._unavailable("queue_unavailable", "the tool-call queue cannot be reached")
         return self._planned(turn, [task.task_id for task in tasks])

@@ -95,7 +95,7 @@ class Exporter:
                     self._collector.state = await self._read()
             except (redis_link.RedisError, TimeoutError) as error:
                 self._collector.state = None
-                jsonlog.log(logging.WARNING, "redis cannot be read", why=repr(error))
+                jsonlog.log(logging.WARNING, "redis cannot be read", why=jsonlog.why(error))
             self._read_at_s = time.monotonic()
 
 

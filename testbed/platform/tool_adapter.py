@@ -118,7 +118,7 @@ class ToolAdapter:
                 jsonlog.log(
                     logging.WARNING,
                     "queue unreachable",
-                    why=repr(error),
+                    why=jsonlog.why(error),
                     failures=failures,
                     retry_in_s=round(delay_s, 2),
                 )
@@ -167,7 +167,7 @@ class ToolAdapter:
         except redis_link.RedisError as error:
             # The entry stays pending and is taken over; the ledger makes a second execution a duplicate.
             self._metrics.failed.inc()
-            jsonlog.log(logging.WARNING, "completion not stored", task_id=task.task_id, why=repr(error))
+            jsonlog.log(logging.WARNING, "completion not stored", task_id=task.task_id, why=jsonlog.why(error))
             return
         self._count(delivery, completion.outcome, completion.age_ms)
 
@@ -195,7 +195,7 @@ class ToolAdapter:
         try:
             await self._queue.leave()
         except redis_link.RedisError as error:
-            jsonlog.log(logging.WARNING, "did not leave the group", why=repr(error))
+            jsonlog.log(logging.WARNING, "did not leave the group", why=jsonlog.why(error))
         jsonlog.log(logging.INFO, "drained", left=len(self._running))
 
 

@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientConnectionError, ClientSession
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from testbed.platform import gateway
+from testbed.platform.settings import SettingsError
 from tests.contract.platform_programs import Program, eventually, free_port, ready, samples, session_of, started
 from tests.contract.platform_redis import RedisServer, running
 
@@ -73,8 +74,11 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 async def listening(session: ClientSession, front: Gateway) -> None:
     async def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", int(front.env["GATEWAY_PORT"]))) == 0
+        try:
+            async with session.get(f"http://127.0.0.1:{front.metrics_port}/healthz") as response:
+                return response.status == 200
+        except ClientConnectionError:
+            return False
 
     await eventually(answers)
 
@@ -201,3 +205,29 @@ def test_a_drain_without_an_envoy_is_an_error(tmp_path: Path) -> None:
         output, _ = drain.process.communicate(timeout=20)
     assert drain.process.returncode == 1
     assert "admin port does not answer" in output
+
+
+def test_a_gateway_waits_for_the_ports_of_the_one_it_replaces(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+
+    async def story(front: Gateway, old: Program) -> None:
+        async with session_of() as session:
+            await listening(session, front)
+            with started("gateway", 1, **front.env | {"TMPDIR": str(tmp_path / "new")}) as new:
+                await asyncio.sleep(1.0)
+                assert new.process.poll() is None, "it ended instead of waiting"
+                old.process.terminate()
+                await asyncio.to_thread(old.process.wait, 10)
+                await listening(session, front)
+                assert (await metrics_of(session, front))[code_counter(2)] == 0
+
+    with running_gateway(tmp_path) as (front, old):
+        asyncio.run(story(front, old))
+
+
+def test_a_gateway_whose_admin_port_stays_taken_says_so() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        with pytest.raises(SettingsError, match="still taken"):
+            gateway.wait_for_admin_port(holder.getsockname()[1], wait_s=0.1)
