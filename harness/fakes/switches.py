@@ -37,6 +37,7 @@ class Switches:
         undo_fails: No change can be taken back.
         lease_holder: Another run that holds the Lease.
         lease_lost_at_s: The Lease cannot be renewed from then on.
+        pace_ratio: Real seconds that pass with each simulated one, so that a rehearsal can be interrupted.
     """
 
     hpa_missing: bool = False
@@ -56,6 +57,7 @@ class Switches:
     undo_fails: bool = False
     lease_holder: str = ""
     lease_lost_at_s: float | None = None
+    pace_ratio: float = 0.0
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Switches:

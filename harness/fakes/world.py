@@ -14,7 +14,7 @@ from random import Random
 
 from harness.fakes.autoscaling import SimHpa, SimScaledObject
 from harness.fakes.chaos import FakeChaos, RunIdentity
-from harness.fakes.clock import FakeClock
+from harness.fakes.clock import STEP_S, FakeClock
 from harness.fakes.cluster import SimPdb, SimPod, SimulatedCluster, SimWorkload
 from harness.fakes.gateway import BUCKETS_S, SimRequest, SimulatedGateway
 from harness.fakes.kube import FakeActor, FakeLease, FakeLedger, FakeObserver
@@ -89,6 +89,8 @@ class Twin:
         self._count_tasks()
         self._lost_pods = False
         self.clock.every_step(self._step)
+        if self.switches.pace_ratio > 0:
+            self.clock.every_step(lambda now_s: time.sleep(STEP_S * self.switches.pace_ratio))
 
     # what there is --------------------------------------------------------------------------------------------------
 
