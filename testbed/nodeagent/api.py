@@ -25,7 +25,8 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 REQUEST_TIMEOUT_S = 15.0
 CONNECTIONS_MAX = 64
 _SERVER_ERROR = 500
-_TOO_MANY_REQUESTS = 429
+_PASSING = (0, 401, 403, 429)
+"""Statuses that may pass: an API server that has just started knows no roles yet and forbids everything for a second."""
 
 
 class ApiError(Exception):
@@ -44,7 +45,7 @@ class ApiError(Exception):
     @property
     def transient(self) -> bool:
         """Tell whether the same request may succeed later."""
-        return self.status in (0, _TOO_MANY_REQUESTS) or self.status >= _SERVER_ERROR
+        return self.status in _PASSING or self.status >= _SERVER_ERROR
 
 
 def is_transient(error: BaseException) -> bool:

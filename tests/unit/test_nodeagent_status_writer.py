@@ -75,7 +75,8 @@ def test_changes_while_a_patch_is_under_way_wait_for_its_answer_and_go_in_one() 
 
 
 def test_a_transient_failure_is_tried_again_with_the_newest_state() -> None:
-    api = FakeApi([ApiError(0, "Unreachable", "x"), ApiError(500, "InternalError", "x")])
+    # a restarted API server forbids everything until it has read its roles
+    api = FakeApi([ApiError(0, "Unreachable", "x"), ApiError(403, "Forbidden", "x")])
 
     async def check(writer: StatusWriter, record: ContainerRecord) -> None:
         writer.mark()
