@@ -26,7 +26,7 @@ REQUEST_TIMEOUT_S = 15.0
 CONNECTIONS_MAX = 64
 _SERVER_ERROR = 500
 _PASSING = (0, 401, 403, 429)
-"""Statuses that may pass: an API server that has just started knows no roles yet and forbids everything for a second."""
+"""Statuses that may pass: an API server that has just started knows no roles yet and forbids everything."""
 
 
 class ApiError(Exception):
