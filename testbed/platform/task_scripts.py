@@ -8,9 +8,14 @@ No Python logic belongs here.
 """
 
 ENQUEUE = """
--- KEYS: stream, open, enqueued, duplicate. ARGV: ttl_s, then task_id, conversation_id, turn, enqueued_at_ms per task.
+-- KEYS: stream, open, enqueued, duplicate.
+-- ARGV: ttl_s, group, then task_id, conversation_id, turn, enqueued_at_ms per task.
+-- After a Redis restart no adapter may be there to make the group; a scaler that asks for pending entries would fail.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[2], '0', 'MKSTREAM')
+end
 local added = 0
-for i = 2, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   local id = ARGV[i]
   if redis.call('SET', 'task:' .. id, 'enqueued', 'NX', 'EX', ARGV[1]) then
     redis.call('XADD', KEYS[1], '*', 'task_id', id, 'conversation_id', ARGV[i + 1], 'turn', ARGV[i + 2],

@@ -69,8 +69,11 @@ class TaskQueue:
                 raise
 
     async def enqueue(self, tasks: Sequence[Task]) -> int:
-        """Append ``tasks`` in one step and return how many were new; a known task id is not appended again."""
-        args: list[str | int] = [LEDGER_TTL_S]
+        """Append ``tasks`` in one step and return how many were new; a known task id is not appended again.
+
+        The first task of a fresh Redis makes the group too.
+        """
+        args: list[str | int] = [LEDGER_TTL_S, GROUP]
         for task in tasks:
             args += [task.task_id, task.conversation_id, task.turn, task.enqueued_at_ms]
         return int(await self._enqueue(keys=[STREAM, OPEN, ENQUEUED, DUPLICATE], args=args))

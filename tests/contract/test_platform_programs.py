@@ -204,7 +204,7 @@ def test_failing_tools_end_as_dead_letters_and_the_ledger_adds_up(server: RedisS
 
 
 def test_tasks_of_a_killed_adapter_are_finished_by_another(server: RedisServer) -> None:
-    """C04: killed between taking the task and the ack."""
+    """Killed between taking the task and the ack."""
 
     async def story(planner: Program, victim: Program) -> None:
         async with session_of() as session:

@@ -82,7 +82,7 @@ def test_a_finished_task_is_counted_acknowledged_and_removed_in_one_step(server:
 
 
 def test_a_crash_between_work_and_ack_gives_the_task_to_another_consumer(server: RedisServer) -> None:
-    """C04: at least once; the ledger still counts the task once."""
+    """At least once; the ledger still counts the task once."""
 
     async def story(redis: Redis) -> None:
         crashed, healthy = await declared(redis, "crashed"), await declared(redis, "healthy")
@@ -214,6 +214,8 @@ def _fields(number: int) -> dict[str | bytes, str | int]:
 
 
 def test_lag_is_zero_when_all_is_delivered_and_unknown_when_redis_cannot_tell(server: RedisServer) -> None:
+    """G11: the backlog is lag and pending, each told apart; an unknown lag is not a zero."""
+
     async def story(redis: Redis) -> None:
         queue = await declared(redis, "a")
         await queue.enqueue([task(n) for n in range(4)])
@@ -230,13 +232,25 @@ def test_lag_is_zero_when_all_is_delivered_and_unknown_when_redis_cannot_tell(se
     run(server, story)
 
 
+def test_the_first_task_after_a_redis_restart_makes_the_group_that_the_scaler_asks_for(server: RedisServer) -> None:
+    """G12: a missing group is an error for every trigger that counts pending entries."""
+
+    async def story(redis: Redis) -> None:
+        await TaskQueue(redis).enqueue([task(0)])
+        assert (await redis.xpending(tasks.STREAM, tasks.GROUP))["pending"] == 0
+        state = await queue_state.read(redis)
+        assert (state.depth, state.lag, state.pending) == (1, 1, 0)
+
+    run(server, story)
+
+
 def test_without_a_stream_or_without_a_group_everything_in_the_stream_is_lag(server: RedisServer) -> None:
     """As KEDA reads it when the adapters have never run."""
 
     async def story(redis: Redis) -> None:
         empty = await queue_state.read(redis)
         assert (empty.depth, empty.lag, empty.pending, empty.oldest_age_s) == (0, 0, 0, 0)
-        await TaskQueue(redis).enqueue([task(0)])
+        await redis.xadd(tasks.STREAM, _fields(0))
         state = await queue_state.read(redis)
         assert (state.depth, state.lag, state.pending) == (1, 1, 0)
 
