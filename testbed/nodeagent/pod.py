@@ -94,11 +94,6 @@ class Pod:
         """The task of the whole life; done when nothing of the pod is left on this node."""
         return self._task
 
-    @property
-    def started_for_deletion(self) -> bool:
-        """Tell whether the end of the pod has begun."""
-        return self._ending.is_set()
-
     def _make_containers(self) -> list[Container]:
         spec = self.obj["spec"]
         supervisor = Supervisor(

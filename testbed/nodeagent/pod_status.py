@@ -12,7 +12,6 @@ from testbed.nodeagent.objects import Obj
 from testbed.nodeagent.pod_spec import Role
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
-OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
 
 
 @dataclass(frozen=True)

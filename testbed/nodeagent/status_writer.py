@@ -55,8 +55,7 @@ class PodView:
         known = self.obj.get("status", {})
         records = list(self.records.values())
         pod_phase = self._phase(known)
-        gates_open = readiness_gates_open(self.obj["spec"], known.get("conditions", []))
-        owned = owned_conditions(records, pod_phase, networked=not self.ended, gates_open=gates_open)
+        owned = owned_conditions(records, pod_phase, networked=not self.ended, gates_open=self.gates_open)
         status: Obj = {
             "phase": pod_phase,
             "startTime": known.get("startTime") or now,
@@ -73,6 +72,11 @@ class PodView:
         if self.reason:
             status |= {"reason": self.reason, "message": self.message}
         return {"metadata": {"uid": self.obj["metadata"]["uid"]}, "status": status}
+
+    @property
+    def gates_open(self) -> bool:
+        """Tell whether every readiness gate of the pod is open."""
+        return readiness_gates_open(self.obj["spec"], self.obj.get("status", {}).get("conditions", []))
 
     def _phase(self, known: Obj) -> str:
         if known.get("phase") in TERMINAL_PHASES:
@@ -124,7 +128,10 @@ class StatusWriter:
         """Take a newer object, and write again what somebody else overwrote."""
         if _version(obj) < _version(self.view.obj):
             return  # older than the answer to our last PATCH
+        gates_were_open = self.view.gates_open
         self.view.obj = obj
+        if self.view.gates_open != gates_were_open:
+            self.mark()
         if not self._in_flight:
             self._repair()
 

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 from testbed.nodeagent.environment import ContainerConfigError, PodFacts, SourceKind, SourceRef, Sources
 from testbed.nodeagent.objects import Obj
 
-PRIVATE = 0o700
 _DATA = "..data"
 _SUPPORTED = ("emptyDir", "configMap", "secret", "projected", "downwardAPI")
 

@@ -206,6 +206,57 @@ def test_a_frozen_pod_is_not_ready_until_it_is_thawed(world: NodeAgentWorld) -> 
     assert container(world.when("p", ready, "Ready again"))["restartCount"] == 0
 
 
+def test_a_pod_past_its_active_deadline_fails_and_says_why(world: NodeAgentWorld) -> None:
+    world.run_pod("p", SLEEP, activeDeadlineSeconds=1)
+    status = world.when("p", lambda pod: pod["status"]["phase"] == "Failed", "Failed")["status"]
+    assert status["reason"] == "DeadlineExceeded"
+
+
+def test_a_pre_stop_hook_runs_before_sigterm_with_the_containers_environment(world: NodeAgentWorld) -> None:
+    script = "trap 'cat $GAMEDAY_POD_ROOT/tmp/hook; exit 0' TERM; echo up; while true; do sleep 0.1; done"
+    hook = {"exec": {"command": ["sh", "-c", "echo before $A > $GAMEDAY_POD_ROOT/tmp/hook"]}}
+    env = [{"name": "A", "value": "own"}]
+    world.run_pod("p", {"command": ["sh", "-c", script], "env": env, "lifecycle": {"preStop": hook}})
+    world.until(lambda: ready(world.pod("p")) and "up" in world.log("p"), "the trap is set")
+    world.patch(world.path("pods", "p"), {"metadata": {"finalizers": ["example.com/hold"]}})
+    world.delete(world.path("pods", "p"), 10)
+    world.when("p", lambda pod: pod["status"]["phase"] == "Succeeded", "Succeeded")
+    assert world.log("p") == "up\nbefore own\n"
+    world.patch(world.path("pods", "p"), {"metadata": {"finalizers": None}})
+    world.gone("p")
+
+
+def test_a_failed_post_start_hook_ends_the_container(world: NodeAgentWorld) -> None:
+    hook = {"exec": {"command": ["sh", "-c", "exit 1"]}}
+    world.run_pod("p", {**SLEEP, "lifecycle": {"postStart": hook}}, restartPolicy="Never")
+    pod = world.when("p", lambda pod: pod["status"]["phase"] == "Failed", "Failed")
+    assert container(pod)["state"]["terminated"]["exitCode"] == 143
+
+
+def test_a_readiness_gate_that_others_open_makes_the_pod_ready(world: NodeAgentWorld) -> None:
+    world.run_pod("p", SLEEP, readinessGates=[{"conditionType": "example.com/lb"}])
+    pod = world.when("p", lambda pod: condition(pod, "ContainersReady") == "True", "containers Ready")
+    assert condition(pod, "Ready") == "False"
+    gate = [{"type": "example.com/lb", "status": "True"}]
+    world.patch(world.path("pods", "p/status"), {"status": {"conditions": gate}}, STRATEGIC)
+    world.when("p", ready, "Ready")
+
+
+def test_the_downward_api_is_shown_in_files_and_in_the_environment(world: NodeAgentWorld) -> None:
+    items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+    env = [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
+    mounts = [{"name": "info", "mountPath": "/etc/info"}]
+    script = "cat $GAMEDAY_POD_ROOT/etc/info/labels; echo; echo $NODE"
+    world.run_pod(
+        "p",
+        {"command": ["sh", "-c", script], "env": env, "volumeMounts": mounts},
+        restartPolicy="Never",
+        volumes=[{"name": "info", "downwardAPI": {"items": items}}],
+    )
+    pod = world.when("p", lambda pod: pod["status"]["phase"] == "Succeeded", "Succeeded")
+    assert world.log("p") == f'app="p"\n{pod["spec"]["nodeName"]}\n'
+
+
 def test_a_volume_that_the_testbed_cannot_give_is_said_in_the_pods_status(world: NodeAgentWorld) -> None:
     world.run_pod("p", SLEEP, volumes=[{"name": "host", "hostPath": {"path": "/"}}])
     pod = world.when("p", lambda pod: container(pod)["state"].get("waiting", {}).get("message"), "a message")
