@@ -192,11 +192,13 @@ def metrics_fresh(record: Record) -> Assumption:
     signals = record.harvest.signals
     if not signals or window is None:
         return Assumption(name, None, "no signal was harvested" if window else "no load was started")
-    ills = [text for harvest in signals.values() for text in _stale(record, harvest, window)]
+    ills: dict[str, list[str]] = {}
+    for signal, harvest in signals.items():
+        for problem in _stale(record, harvest, window):
+            ills.setdefault(problem.removeprefix(f"signal {signal}: "), []).append(signal)
+    told = "; ".join(f"{', '.join(names)}: {problem}" for problem, names in ills.items())
     remedy = "see that Prometheus scrapes every target all through the run"
-    return Assumption(
-        name, not ills, "; ".join(ills) or f"{len(signals)} signals without holes", "" if not ills else remedy
-    )
+    return Assumption(name, not ills, told or f"{len(signals)} signals without holes", remedy if ills else "")
 
 
 def _stale(record: Record, harvest: SignalHarvest, window: Window) -> Iterable[str]:

@@ -199,7 +199,7 @@ def _read_harvest(run_dir: Path) -> Harvest:
         signals={name: _signal_of(one, samples, str(path)) for name, one in document["signals"].items()},
         server=document["server"],
         scrape_interval_s=document["scrape_interval_s"],
-        skew_s=document["skew_s"],
+        skew_s=float("nan") if document["skew_s"] is None else document["skew_s"],
     )
 
 

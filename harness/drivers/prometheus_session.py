@@ -180,5 +180,12 @@ def _aware(unix_s: float) -> datetime:
 
 
 def _short(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
-    return text if len(text) <= 300 else text[:297] + "..."  # noqa: PLR2004 - a line of a report
+    """Return the innermost reason of a library's nested error, without the classes round it."""
+    inner: BaseException = error
+    while True:
+        nested = getattr(inner, "reason", None) or (inner.args[-1] if inner.args else "")
+        if not isinstance(nested, BaseException):
+            break
+        inner = nested
+    text = str(inner).rsplit("): ", 1)[-1]
+    return (text or type(error).__name__)[:200]
