@@ -1,3 +1,3 @@
-"""Loads Gameday's pytest plugin; nothing else may stand here."""
+"""Loads Gameday's pytest plugin, and pytest's own pytester for its tests; nothing else may stand here."""
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["harness.plugin", "pytester"]

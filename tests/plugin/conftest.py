@@ -6,8 +6,6 @@ import pytest
 
 from harness.registries import PROJECT_DIR
 
-pytest_plugins = ["pytester"]
-
 INI = """
 [pytest]
 addopts = -p no:locust -p harness.plugin -p no:cacheprovider
