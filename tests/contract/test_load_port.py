@@ -82,7 +82,7 @@ def test_a_load_starts_runs_its_stages_and_ends(generator: Generator) -> None:
     assert edges["started"] <= edges["first-request"] <= edges["last-answer"] <= edges["ended"]
     assert (len(rows), lost, set(rows["outcome"])) == (240, 0, {"ok"})
     assert list(rows["seq"]) == list(range(240))
-    assert rows["start_s"].min() == pytest.approx(edges["first-request"])
+    assert rows["start_s"].min() == pytest.approx(edges["first-request"], abs=1e-6)
     assert (rows["start_s"] + rows["latency_s"]).max() == pytest.approx(edges["last-answer"], abs=1e-3)
     snapshots = [LoadSnapshot(**o.detail) for o in seen if o.kind == "load"]
     assert all(o.actor == "load" for o in seen if o.kind in {"load", "load-edge"})
