@@ -12,6 +12,7 @@ from typing import Any
 
 from assertions.definition import Check, Definition, broken, conclude, held, params_object, unclear
 from harness.model.experiment import AssertionSpec
+from harness.model.fingerprint import Difference, fingerprint_difference
 from harness.model.record import Record
 from harness.model.verdict import Verdict
 
@@ -81,20 +82,20 @@ def _lease_checks(record: Record) -> Iterator[Check]:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
     """Return what differs between two fingerprints, by object, as one line each."""
-    keys = sorted(before.keys() | after.keys())
-    return {key: _difference(key, before, after) for key in keys if before.get(key) != after.get(key)}
+    by_object: dict[str, list[str]] = {}
+    for found in fingerprint_difference(before, after):
+        by_object.setdefault(found.subject, []).append(_told(found))
+    return {key: f"{key} " + ", ".join(told) for key, told in by_object.items()}
 
 
-def _difference(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    if key not in after:
-        return f"{key} is gone"
-    if key not in before:
-        return f"{key} is new"
-    old, new = before[key], after[key]
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return f"{key} was {_short(old)}, is {_short(new)}"
-    fields = sorted(f for f in old.keys() | new.keys() if old.get(f) != new.get(f))
-    return f"{key}: " + ", ".join(f"{f} was {_short(old.get(f))}, is {_short(new.get(f))}" for f in fields)
+def _told(found: Difference) -> str:
+    if not found.pointer and None in (found.before, found.after):
+        return "is new" if found.before is None else "is gone"
+    return _change(found)
+
+
+def _change(found: Difference) -> str:
+    return f"{found.pointer.lstrip('/')} was {_short(found.before)}, is {_short(found.after)}".strip()
 
 
 def _ours(record: Record, key: str) -> bool:

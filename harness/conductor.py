@@ -130,7 +130,7 @@ class Conductor:
     def _stages(self) -> None:
         with ExitStack() as cleanup:
             cleanup.callback(self._drivers.observer.stop)
-            cleanup.callback(self._drivers.lease.release)
+            cleanup.callback(self._release_lease)
             with self._phase(PhaseName.PREFLIGHT):
                 self._preflight()
             cleanup.callback(self._harvest)
@@ -141,6 +141,9 @@ class Conductor:
             self._take_back()
             with self._phase(PhaseName.SETTLE):
                 self._settle()
+
+    def _release_lease(self) -> None:
+        self.outcome.facts["lease_released"] = self._drivers.lease.release()
 
     def _phase(self, name: PhaseName) -> ExitStack:
         self._pulse.say("phase", name.value, {"edge": "start"})

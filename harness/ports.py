@@ -267,8 +267,8 @@ class RunLease(Protocol):
         """Tell whether it is still ours and renewed in time."""
         ...
 
-    def release(self) -> None:
-        """Give it back. Idempotent, never raises."""
+    def release(self) -> bool:
+        """Give it back and tell whether that worked; what did not lapses by itself. Idempotent, never raises."""
         ...
 
 

@@ -238,6 +238,7 @@ class FakeLease:
         """Tell whether it is still ours."""
         return bool(self.holder) and not passed(self.switches.lease_lost_at_s, self.clock.now_s())
 
-    def release(self) -> None:
+    def release(self) -> bool:
         """Give it back."""
         self.holder = ""
+        return True

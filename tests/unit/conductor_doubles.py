@@ -68,6 +68,7 @@ class World:
         self.leftovers = []
         self.lease_holder = ""
         self.lease_held = True
+        self.lease_sticks = False
         self.hpas = [HpaFact("u1", "agents", "planner", target="Deployment/planner", active=True)]
         self.pods = [PodFact("u3", "agents", "planner-1", labels=PLANNER, phase="Running", ready=True)]
         self.pdbs = [PdbFact("u2", "agents", "planner", selector=PLANNER)]
@@ -250,6 +251,7 @@ class Lease:
 
     def release(self):
         self.w.log("lease.release")
+        return not self.w.lease_sticks
 
 
 class Kill:

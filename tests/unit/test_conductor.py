@@ -205,3 +205,11 @@ def test_load_begins_only_after_quiet_scrapes_so_that_counters_have_an_edge():
     run.go()
     baseline = next(e for e in run.journal.events if e.kind == "phase" and e.subject == "baseline")
     assert baseline.t_s >= 3 * TARGET.scrape_interval_s
+
+
+def test_whether_the_lease_was_given_back_is_a_fact_of_the_run():
+    world = World()
+    assert Run(world).go().facts["lease_released"] is True
+    world = World()
+    world.lease_sticks = True
+    assert Run(world).go().facts["lease_released"] is False

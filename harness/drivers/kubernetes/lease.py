@@ -62,6 +62,7 @@ class KubernetesLease:
         self._lost = False
         self._released = threading.Event()
         self._thread: threading.Thread | None = None
+        self._given_back: bool | None = None
 
     def acquire(self, holder: str) -> None:
         """Take the Lease and keep renewing it in a daemon thread.
@@ -92,19 +93,25 @@ class KubernetesLease:
             self._lost = True
         return not self._lost
 
-    def release(self) -> None:
-        """Give it back. Idempotent, never raises: what cannot be given back lapses by itself."""
-        ours = self.held
+    def release(self) -> bool:
+        """Give it back and tell whether that worked; what did not lapses by itself. Idempotent, never raises."""
+        if self._given_back is None:
+            self._given_back = self._give_back()
+        return self._given_back
+
+    def _give_back(self) -> bool:
+        ours, taken = self.held, self._thread is not None
         self._released.set()
         if self._thread is not None:
             self._thread.join(JOIN_LIMIT_S)
             self._thread = None
         if not ours:
-            return
+            return not taken
         try:
             self._put(self._spec(holder="", duration_s=1))
         except PortError:
-            return  # it lapses within its duration, and the next run is told until when
+            return False  # it lapses within its duration, and the next run is told until when
+        return True
 
     def _take(self) -> None:
         sent_s = self._monotonic_s()
