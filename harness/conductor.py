@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from harness import guard, preflight
+from harness.gates import EverHeld, HeldFor
 from harness.model.errors import GameDayError, PortError, Refusal, Stopped
 from harness.model.experiment import Experiment
 from harness.model.facts import FACTS
@@ -223,8 +224,18 @@ class Conductor:
     def _baseline(self) -> None:
         with self._phase(PhaseName.BASELINE):
             self._drivers.load.start(self._plan())
-            self._pulse.wait_until(self._stage_passed("baseline"), self._experiment.load.duration_s + GATE_LIMIT_S)
-            self._gate("baseline", *self._steady_state())
+            floor, passed = EverHeld(GATE_HOLD_S, self._at_floor), self._stage_passed("baseline")
+            limit_s = self._experiment.load.duration_s + GATE_LIMIT_S
+
+            def over() -> bool:
+                floor.look(self._pulse.now_s)
+                return passed()
+
+            self._pulse.wait_until(over, limit_s)
+            self._gate("baseline", *self._baseline_state(floor.seen))
+
+    def _baseline_state(self, reached: bool) -> tuple[bool | None, str]:
+        return self._steady_state() if reached else (False, f"the load never reached its floor: {self._rates()}")
 
     def _plan(self) -> LoadPlan:
         return LoadPlan(
@@ -267,11 +278,13 @@ class Conductor:
     def _burst(self) -> None:
         with self._phase(PhaseName.BURST):
             self._pulse.wait_until(self._stage_passed("ramp"), GATE_LIMIT_S)
-            reached = _HeldFor(GATE_HOLD_S, self._at_floor)
+            reached = HeldFor(GATE_HOLD_S, self._at_floor)
             held = self._pulse.wait_until(lambda: reached(self._pulse.now_s), GATE_LIMIT_S)
-            latest = self._drivers.load.latest()
-            rates = f"offered {latest.offered_rps:.1f}, achieved {latest.achieved_rps:.1f} rps" if latest else "no load"
-            self._gate("burst", held and not self._pulse.load_lost, self._pulse.load_lost or rates)
+            self._gate("burst", held and not self._pulse.load_lost, self._pulse.load_lost or self._rates())
+
+    def _rates(self) -> str:
+        latest = self._drivers.load.latest()
+        return f"offered {latest.offered_rps:.1f}, achieved {latest.achieved_rps:.1f} rps" if latest else "no load"
 
     def _at_floor(self) -> bool:
         latest = self._drivers.load.latest()
@@ -328,7 +341,7 @@ class Conductor:
 
     def _settle(self) -> None:
         self._wait_scrapes()
-        steady = _HeldFor(GATE_HOLD_S, lambda: self._steady_state()[0] is True)
+        steady = HeldFor(GATE_HOLD_S, lambda: self._steady_state()[0] is True)
         back = self._pulse.wait_until(lambda: steady(self._pulse.now_s), self._experiment.settle_s, LOOK_EVERY_S)
         reason = "the steady state is back" if back else f"not back after {self._experiment.settle_s:g} s: "
         self._pulse.say("gate", "settle", {"ok": back, "reason": reason + ("" if back else self._steady_state()[1])})
@@ -362,20 +375,3 @@ class Conductor:
 def _hopeless(found: tuple[preflight.Finding, ...]) -> bool:
     """Tell whether waiting cannot help: what is missing or paused does not come by itself."""
     return any(finding.code not in {"autoscaler-dead"} for finding in found)
-
-
-class _HeldFor:
-    """True once a condition has held without a break for a number of seconds."""
-
-    def __init__(self, hold_s: float, condition: Callable[[], bool]) -> None:
-        self._hold_s = hold_s
-        self._condition = condition
-        self._since_s: float | None = None
-
-    def __call__(self, now_s: float) -> bool:
-        """Look once."""
-        if not self._condition():
-            self._since_s = None
-            return False
-        self._since_s = now_s if self._since_s is None else self._since_s
-        return now_s - self._since_s >= self._hold_s

@@ -124,12 +124,13 @@ def test_a_missed_baseline_gate_injects_no_fault_a01(ok):
     assert [e.detail["ok"] for e in run.journal.events if e.kind == "gate"] == [ok]
 
 
-def test_load_below_the_floor_injects_no_fault():
+@pytest.mark.parametrize(("short_from_s", "gate"), [(0.0, "baseline"), (17.0, "burst")])
+def test_load_below_the_floor_injects_no_fault(short_from_s, gate):
     world = World()
-    world.achieved_ratio = 0.9
+    world.clock.alarms.append((short_from_s, lambda: setattr(world, "achieved_ratio", 0.9)))
     outcome = Run(world).go()
     assert outcome.ending is Ending.ABORTED
-    assert "burst" in outcome.reason
+    assert f"gate {gate}" in outcome.reason
     assert "chaos.start" not in world.calls
 
 
