@@ -11,11 +11,12 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.client import Job
+from harness.definitions import Probe
 from harness.drivers.system_clock import RealClock
 from harness.model.experiment import Experiment
 from harness.model.fault import Permission
 from harness.model.target import Target
-from harness.ports import Clock, Drivers, Probe
+from harness.ports import Clock, Drivers
 from harness.settings import load_settings, resolve_target
 
 _PACKAGES = (

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from harness import guard, preflight
+from harness.definitions import FaultDefinition, Probe, ProbeResult
 from harness.gates import EverHeld, HeldFor
 from harness.model.errors import GameDayError, PortError, Refusal, Stopped
 from harness.model.experiment import Experiment
@@ -24,7 +25,7 @@ from harness.model.record import Ending, no_requests
 from harness.model.signal import Harvest
 from harness.model.target import Target
 from harness.model.time import PhaseName, Window
-from harness.ports import Drivers, FaultDefinition, Probe, ProbeResult
+from harness.ports import Drivers
 from harness.pulse import Journal, Pulse, StopFlag
 from harness.undo import recover
 

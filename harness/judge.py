@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import exits
+from harness.definitions import AssertionDefinition
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Ending, Record
 from harness.model.timeline import Event
 from harness.model.verdict import Assumption, Outcome, Verdict, combine
-from harness.ports import AssertionDefinition
 
 Assume = Callable[[Record], Assumption]
 

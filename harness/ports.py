@@ -13,15 +13,13 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from harness.model.experiment import AssertionSpec, Experiment, Scope
+from harness.model.experiment import Experiment, Scope
 from harness.model.facts import Fact, HpaFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
-from harness.model.fault import Loss, Permission, UndoRecord
+from harness.model.fault import Permission, UndoRecord
 from harness.model.load import LoadPlan, LoadSnapshot
-from harness.model.record import Record
 from harness.model.signal import Harvest, Signal
 from harness.model.target import ClusterIdentity
 from harness.model.time import Window
-from harness.model.verdict import Verdict
 
 
 class Clock(Protocol):
@@ -273,122 +271,6 @@ class RunLease(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """Whom a fault would hit, found by reading only.
-
-    Attributes:
-        asked: How many victims the file asks for, resolved against the present pods.
-        victims: As in `Injection`; chosen with the run's seed, so the run hits the same ones if nothing moves.
-        problem: Why it could not be carried out, or empty.
-    """
-
-    asked: int
-    victims: tuple[Mapping[str, str], ...]
-    problem: str = ""
-
-
-class FaultDefinition(Protocol):
-    """An entry of `FAULTS` as the conductor and `spec` see it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the action's function, which the experiment file names as ``func``."""
-        ...
-
-    @property
-    def module(self) -> str:
-        """Module of the action's function."""
-        ...
-
-    @property
-    def loss(self) -> Loss:
-        """Kind of loss it causes."""
-        ...
-
-    @property
-    def undo(self) -> str:
-        """How it is taken back, or ``none``."""
-        ...
-
-    @property
-    def undo_reason(self) -> str:
-        """Why nothing has to be taken back, for ``none``."""
-        ...
-
-    @property
-    def evidence(self) -> str:
-        """What proves that it bit, in a sentence."""
-        ...
-
-    @property
-    def arguments_schema(self) -> Mapping[str, Any]:
-        """JSON schema of its arguments."""
-        ...
-
-    def permissions(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
-        """Return what it needs to be allowed."""
-        ...
-
-    def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
-        """Return whom it would hit, without touching anything."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """Answer of a probe of the steady state; ``ok`` is None where it cannot be told."""
-
-    ok: bool | None
-    observed: str
-
-
-class Probe(Protocol):
-    """An entry of `PROBES`, bound to the run's observer and metrics."""
-
-    def __call__(self, **arguments: Any) -> ProbeResult:
-        """Look once."""
-        ...
-
-
-class AssertionDefinition(Protocol):
-    """An entry of `ASSERTIONS`: a pure judge with what it leans on."""
-
-    @property
-    def kind(self) -> str:
-        """Its key."""
-        ...
-
-    @property
-    def question(self) -> str:
-        """The question it answers, for people."""
-        ...
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """Names of the signals to harvest for it."""
-        ...
-
-    @property
-    def needs_for_pass(self) -> tuple[str, ...]:
-        """Assumptions without which a PASS becomes INCONCLUSIVE."""
-        ...
-
-    @property
-    def needs_for_fail(self) -> tuple[str, ...]:
-        """Assumptions without which a FAIL becomes INCONCLUSIVE; a shorter list."""
-        ...
-
-    @property
-    def params_schema(self) -> Mapping[str, Any]:
-        """JSON schema of its limits in the experiment file."""
-        ...
-
-    def check(self, record: Record, spec: AssertionSpec) -> Verdict:
-        """Judge a record. Never raises for what a record may hold; asks no clock."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
 class Drivers:
     """One driver a port, for one run.
 
@@ -408,7 +290,6 @@ class Drivers:
 
 
 __all__ = [
-    "AssertionDefinition",
     "ChaosDriver",
     "Clock",
     "ClusterActor",
@@ -416,7 +297,6 @@ __all__ = [
     "Drivers",
     "EvictionResult",
     "Fact",
-    "FaultDefinition",
     "HpaFact",
     "LoadDriver",
     "MetricsSource",
@@ -426,9 +306,6 @@ __all__ = [
     "Permit",
     "PermitOffice",
     "PodFact",
-    "Preview",
-    "Probe",
-    "ProbeResult",
     "RunLease",
     "ScaledObjectFact",
     "UndoLedger",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.definitions import AssertionDefinition, FaultDefinition
 from harness.model.experiment import Experiment
-from harness.ports import AssertionDefinition, FaultDefinition
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 EXPERIMENTS_DIR = PROJECT_DIR / "experiments"

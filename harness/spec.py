@@ -14,13 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.definitions import AssertionDefinition, FaultDefinition
 from harness.model.errors import SpecError
 from harness.model.experiment import AssertionSpec, Experiment, ProbeSpec, Scope, WorkloadRef
 from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
-from harness.ports import AssertionDefinition, FaultDefinition
 from harness.spec_document import Document, KeyPath, raise_all, read_document, schema_errors, suggestion
 from harness.spec_template import new_experiment, write_new_experiment
 

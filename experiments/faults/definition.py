@@ -9,10 +9,11 @@ from typing import Any
 from experiments.faults.context import FaultContext, Steps
 from experiments.faults.sequence import Act, carry_out
 from experiments.faults.targets import TargetError, choose, draw_seed, victims
+from harness.definitions import Preview
 from harness.model.errors import PortError
 from harness.model.fault import FaultPlan, Loss, Permission
 from harness.model.selector import parse_selector
-from harness.ports import ClusterActor, Preview
+from harness.ports import ClusterActor
 
 POD_ARGUMENTS: Mapping[str, Any] = {
     "type": "object",

@@ -14,10 +14,11 @@ from typing import Any
 
 from experiments.faults.context import NotUnderGamedayError
 from experiments.faults.targets import eligible
+from harness.definitions import Probe, ProbeResult
 from harness.model.facts import PodFact, WorkloadFact
 from harness.model.selector import parse_selector
 from harness.model.signal import Signal
-from harness.ports import ClusterObserver, MetricsSource, Probe, ProbeResult
+from harness.ports import ClusterObserver, MetricsSource
 
 _CLASS = re.compile(r'envoy_response_code_class="?([1-5])')
 _SERVER_ERROR = "5"

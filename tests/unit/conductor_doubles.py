@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.definitions import Preview, ProbeResult
 from harness.model.errors import PortError, Refusal
 from harness.model.experiment import AssertionSpec, Experiment, ProbeSpec, Scope, WorkloadRef
 from harness.model.facts import HpaFact, PdbFact, PodFact
@@ -12,7 +13,7 @@ from harness.model.fault import FaultPlan, Loss, Permission, UndoRecord
 from harness.model.load import REQUEST_COLUMNS, LoadProfile, LoadSnapshot, Stage
 from harness.model.signal import Harvest, Signal
 from harness.model.target import ClusterIdentity, Target
-from harness.ports import Drivers, Observation, Preview, ProbeResult
+from harness.ports import Drivers, Observation
 
 OPT_IN = {"gameday.local/opt-in": "true"}
 PLANNER = {"app": "planner"}

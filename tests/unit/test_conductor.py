@@ -1,9 +1,9 @@
 import pytest
 
 from harness.conductor import Conductor
+from harness.definitions import ProbeResult
 from harness.model.fault import Permission, UndoRecord
 from harness.model.record import Ending
-from harness.ports import ProbeResult
 from harness.pulse import StopFlag
 from tests.unit.conductor_doubles import EXPERIMENT, TARGET, Journal, Kill, World
 
