@@ -48,7 +48,8 @@ rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
 bench: bench-run  ## print the measured numbers
 
 .PHONY: bench-run
-bench-run: $(VENV)/.testbed system-packages
+bench-run: $(VENV)/.testbed system-packages  ## measure an idle testbed and a game day (ARGS=--cold: also from a fresh clone)
+	$(BIN)/python -m testbed.measure
 	$(BIN)/python -m tests.bench.bench_run $(ARGS)
 
 .PHONY: lock

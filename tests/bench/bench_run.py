@@ -1,5 +1,7 @@
 """`make bench-run`: measures a whole game day on the local testbed and prints a table. Asserts nothing about time.
 
+What an idle testbed costs is `testbed.measure`'s.
+
 With ``--cold`` it also clones the checkout into a fresh folder with empty caches and runs `make gameday` there, which
 takes as long as building the control plane does.
 """
@@ -22,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
-IDLE_S = 30.0
 RUN_LIMIT_S = 3600.0
 
 
@@ -51,18 +52,6 @@ class Usage:
         return sum(self.cpu_s.values())
 
 
-def testbed_processes() -> list[psutil.Process]:
-    """Return every process that carries a testbed's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "GAMEDAY_TESTBED" in process.environ():
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return found
-
-
 def gameday(*arguments: str) -> float:
     """Run a command of ours; return its wall seconds, or stop with its status where it failed."""
     started_s = time.monotonic()
@@ -72,15 +61,6 @@ def gameday(*arguments: str) -> float:
     if code != 0:
         raise SystemExit(f"bench-run: gameday {' '.join(arguments)} ended with {code}; nothing is measured")
     return time.monotonic() - started_s
-
-
-def idle() -> tuple[float, float]:
-    """Return the testbed's share of one core and its memory (PSS) in MiB over a quiet half minute."""
-    before, after = Usage(), Usage()
-    before.sample(testbed_processes())
-    time.sleep(IDLE_S)
-    after.sample(testbed_processes())
-    return (after.total_s - before.total_s) / IDLE_S, after.rss_bytes_max / 2**20
 
 
 def conductor_usage(usage: Usage, done: threading.Event) -> None:
@@ -134,15 +114,9 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="also run `make gameday` in a fresh clone")
     parser.add_argument("--experiment", default="pod-kill-under-burst")
     options = parser.parse_args()
-    rows: list[tuple[str, str]] = []
     up_s = gameday("testbed", "up")
+    rows = [("testbed up, programs built, to platform Ready", f"{up_s:.1f} s")]
     try:
-        share, memory_mib = idle()
-        rows += [
-            ("testbed up, programs built, to platform Ready", f"{up_s:.1f} s"),
-            ("idle testbed CPU", f"{100 * share:.1f} % of a core"),
-            ("idle testbed memory (PSS)", f"{memory_mib / 1024:.2f} GiB"),
-        ]
         rows += measured_run(options.experiment)
     finally:
         gameday("testbed", "down")
