@@ -69,7 +69,7 @@ def _evict(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) ->
     hit: list[PodFact] = []
     problems: list[str] = []
     for pod in chosen:
-        if problems and context.clock.now_s() >= deadline_s:
+        if context.stopping() or (problems and context.clock.now_s() >= deadline_s):
             problems.append(f"{pod.subject} was not asked for any more")
             continue
         problem = yield from _evict_one(context, plan, pod, deadline_s)

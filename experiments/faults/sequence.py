@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from experiments.faults.context import FaultContext, FaultError, Steps
 from experiments.faults.evidence import Evidence, wait_for_pods
 from experiments.faults.targets import choose, draw_seed, victims
+from harness.model.errors import Stopped
 from harness.model.facts import PodFact
 from harness.model.fault import Effect, FaultPlan, UndoRecord
 from harness.model.selector import parse_selector
@@ -82,6 +83,7 @@ def _ask(context: FaultContext, plan: FaultPlan) -> None:
 def _act_and_prove(context: FaultContext, plan: FaultPlan, act: Act) -> Steps[dict[str, Any]]:
     namespace, selector = str(plan.arguments["namespace"]), parse_selector(str(plan.arguments["selector"]))
     before, chosen = _prepare(context, plan, namespace, selector)
+    _refuse_if_stopping(context)
     deed = yield from act(context, plan, chosen)
     hit = victims(deed.hit)
     context.tell(plan, "acted", victims=hit, asked=len(chosen), **dict(deed.detail))
@@ -106,6 +108,13 @@ def _prepare(
         raise _UntouchedError from error
     context.tell(plan, "undo-recorded", victims=victims(chosen), asked=len(chosen), undo=plan.undo)
     return before, chosen
+
+
+def _refuse_if_stopping(context: FaultContext) -> None:
+    """Look once more right before the deed: a slow API server may have kept us since the permit was granted."""
+    stopping = context.stopping()
+    if stopping:
+        raise _UntouchedError from Stopped(stopping)
 
 
 def _record(context: FaultContext, plan: FaultPlan, pod: PodFact, number: int) -> UndoRecord:

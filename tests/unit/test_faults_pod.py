@@ -8,7 +8,7 @@ from experiments.faults.pod import evict_pods, kill_pods
 from experiments.faults.registry import FAULTS
 from harness.model.errors import PortError
 from harness.model.facts import PodFact
-from harness.model.fault import Effect, Loss
+from harness.model.fault import Effect, Loss, UndoRecord
 from harness.ports import EvictionResult, Permit
 from tests.unit.fault_doubles import Bench, bench, plan, pod
 
@@ -217,3 +217,28 @@ def test_a_victim_that_still_serves_is_absent_and_one_that_is_leaving_is_unclear
 
 def test_pods_that_could_never_be_read_prove_nothing() -> None:
     assert conclude(None, 3.0, "kubernetes: list pods: reset").effect is Effect.UNCLEAR
+
+
+def test_a_stop_request_between_the_permit_and_the_deed_touches_nothing() -> None:
+    on = bench()
+    context = on.context
+    write = on.cluster.write
+
+    def slow_write(record: UndoRecord) -> None:
+        write(record)
+        on.stop_at_s = 0.0  # asked for while the API server kept us
+
+    on.cluster.write = slow_write  # type: ignore[method-assign]
+    with pytest.raises(FaultError, match="stopped: somebody asked"):
+        drive(FAULTS["kill_pods"].steps(context, plan("kill_pods", count=2)), on.cluster.clock)
+    assert on.steps() == ["due", "permit", "undo-recorded", "failed"]
+    assert on.last()["effect"] == Effect.ABSENT.value
+    assert not [line for line in on.cluster.log if line.startswith("kill")]
+
+
+def test_after_a_stop_request_no_further_pod_is_evicted() -> None:
+    on = bench(answers=[BLOCKED] * 4)
+    on.stop_at_s = 1.0
+    with pytest.raises(FaultError, match="was not asked for any more"):
+        carry_out(on, "evict_pods", count=3)
+    assert len({line.split()[1] for line in on.cluster.log if line.startswith("evict")}) == 1
