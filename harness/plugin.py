@@ -17,13 +17,15 @@ import pytest
 from _pytest.mark.expression import Expression  # pytest's own grammar of -m; there is no public door to it
 
 from harness import exits, plugin_runs, registries
-from harness.model.errors import SpecError
+from harness.model.errors import GameDayError, SpecError
 from harness.model.verdict import Outcome, Verdict
 from harness.plugin_runs import Case, PluginRuns
 
 RUNS_KEY = pytest.StashKey[PluginRuns]()
 ENDS_KEY = pytest.StashKey[dict[str, int]]()
 PROPERTY = "gameday"
+NO_RECORD = "no record: "
+"""Begins the key of an end that has no run folder."""
 
 
 class InconclusiveError(Exception):
@@ -172,7 +174,12 @@ def gameday_verdict(gameday_case: Case, request: pytest.FixtureRequest) -> Verdi
         InconclusiveError: The answer could not be told; the text says why and what to do.
     """
     runs = request.config.stash[RUNS_KEY]
-    judged = runs.judged(gameday_case.experiment)
+    try:
+        judged = runs.judged(gameday_case.experiment)
+    except GameDayError as error:
+        told = {"run_dir": "", "experiment": gameday_case.experiment, "exit_status": plugin_runs.status_of(error)}
+        request.node.user_properties.append((PROPERTY, json.dumps(told)))
+        raise
     request.node.user_properties.append((PROPERTY, json.dumps(judged.as_property())))
     if judged.exit_status == exits.STOPPED:
         request.session.shouldstop = "the game day was stopped"
@@ -205,6 +212,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print each run's verdicts and where its report is."""
     for run_dir in config.stash[ENDS_KEY]:
+        if run_dir.startswith(NO_RECORD):
+            continue
         for line in plugin_runs.summary_lines(Path(run_dir)):
             terminalreporter.write_line(line)
 
@@ -216,8 +225,9 @@ class _Ends:
         self._ends = ends
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Read the property that the fixture left."""
-        for name, value in report.user_properties:
-            if name == PROPERTY:
-                told = json.loads(str(value))
-                self._ends[told["run_dir"]] = int(told["exit_status"])
+        """Read the property that the fixture left; a failure without one must not hide behind runs that held."""
+        told = [json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY]
+        for end in told:
+            self._ends[end["run_dir"] or f"{NO_RECORD}{end['experiment']}"] = int(end["exit_status"])
+        if report.failed and not told:
+            self._ends[f"{NO_RECORD}{report.nodeid}"] = exits.BROKEN if report.when == "call" else exits.CRASHED

@@ -25,6 +25,24 @@ TURN_LIMIT_S = 3600.0
 """Longest wait for the other workers of a session; every experiment is bounded by its own timeout."""
 
 
+@dataclass(eq=False)
+class NoRecordError(PortError):
+    """A run that never came to a record.
+
+    Attributes:
+        exit_status: What its conductor ended with (DESIGN §3).
+    """
+
+    exit_status: int = exits.CRASHED
+
+
+def status_of(error: GameDayError) -> int:
+    """Return the exit status of an experiment that has no record; never that something held."""
+    if isinstance(error, NoRecordError):
+        return error.exit_status or exits.CRASHED
+    return exits.USAGE if isinstance(error, SpecError) else exits.INCONCLUSIVE
+
+
 @dataclass(frozen=True)
 class Case:
     """One pytest item: an assertion of an experiment."""
@@ -137,7 +155,9 @@ class PluginRuns:
         with self._turn(), LiveView(Console(stderr=True, quiet=self.quiet), expected_s) as view:
             end = RunClient(job, view.take_message).wait()
         if end.run_dir is None:
-            raise PortError("conductor", experiment, end.error, f"exit status {end.exit_status}")
+            raise NoRecordError(
+                "conductor", experiment, end.error, f"exit status {end.exit_status}", exit_status=end.exit_status
+            )
         return end.run_dir
 
     def _turn(self) -> AbstractContextManager[Any]:

@@ -65,3 +65,37 @@ def test_what_goes_wrong_shows_in_the_right_items(project, monkeypatch, switches
     result = project.runpytest_subprocess(*REHEARSE)
     found = {k: v for k, v in result.parseoutcomes().items() if k in {"passed", "failed", "errors"}}
     assert (found, result.ret) == (outcomes, status), result.stdout.str()
+
+
+DYING_CONDUCTOR = """
+from harness import plugin_runs
+from harness.client import RunClient, RunEnd
+
+
+class DyingClient:
+    def __init__(self, job, show):
+        self._client = None if "queue-burst" in job.experiment else RunClient(job, show)
+
+    def wait(self):
+        return self._client.wait() if self._client else RunEnd(3, None, "the conductor ended and said nothing")
+
+
+plugin_runs.RunClient = DyingClient
+"""
+
+
+@pytest.mark.parametrize("also", ["", "pod-kill-under-burst or "], ids=["alone", "beside a run that held"])
+def test_an_experiment_without_a_record_is_never_hidden_by_one_that_held(project, also):
+    (project.path / "conftest.py").write_text(DYING_CONDUCTOR)
+    options = (*REHEARSE[:-1], f"{also}(queue-burst and restored)")
+    result = project.runpytest_subprocess(*options)
+    assert result.ret == 3, result.stdout.str()
+    assert result.parseoutcomes()["errors"] == 1
+
+
+def test_a_failing_test_of_ones_own_beside_a_run_that_held_is_not_0(project):
+    project.makepyfile(
+        test_own="import pytest\n\n\n@pytest.mark.gameday\ndef test_own_pod_kill_under_burst():\n    assert False\n"
+    )
+    result = project.runpytest_subprocess(*REHEARSE[:-1], "pod-kill-under-burst or own")
+    assert result.ret == 1, result.stdout.str()
