@@ -222,7 +222,12 @@ def observation_complete(record: Record) -> Assumption:
         return Assumption(name, None, "no load was started")
     watches = list(record.timeline.of("watch"))
     if not any(e.detail.get("state") == "open" for e in watches):
-        return Assumption(name, None, "nothing shows that the cluster was watched", "see logs/conductor.log of the run")
+        return Assumption(
+            name,
+            None,
+            "nothing shows that the cluster was watched",
+            "see the watch events in events.jsonl",
+        )
     holes = [e for e in watches if e.detail.get("state") in {"hole", "lost"} and window.contains(e.t_s)]
     told = [f"the watch of {e.subject} had a hole at +{e.t_s:.0f}s ({e.detail.get('reason', '')})" for e in holes]
     remedy = "see why the API server could not be watched; run again" if holes else ""

@@ -6,6 +6,7 @@ Order (DESIGN §3): preflight, baseline, burst, inject, recover, settle, harvest
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -122,6 +123,8 @@ class Conductor:
         except PortError as error:
             self._end(Ending.ABORTED, str(error))
         except Exception as error:  # the run's last resort: the report must still be written
+            trace = traceback.format_exc()
+            self._pulse.say("note", "crash", {"message": f"{type(error).__name__}: {error}", "traceback": trace})
             self._end(Ending.CRASHED, f"{type(error).__name__}: {error}")
         return self.outcome
 
@@ -316,14 +319,14 @@ class Conductor:
         self._pulse.permits_open = False
         if self._taken_back:
             return
-        with self._phase(PhaseName.RECOVER):
-            self._drivers.chaos.stop()
-            self._drivers.load.stop()
-            self._pulse.poll()
-            self._undo_all()
-        self._taken_back = True
+        with self._phase(PhaseName.RECOVER), ExitStack() as always:  # last in, first out, also if one raises
+            always.callback(self._undo_all)
+            always.callback(self._pulse.poll)
+            always.callback(self._drivers.load.stop)
+            always.callback(self._drivers.chaos.stop)
 
     def _undo_all(self) -> None:
+        self._taken_back = True
         try:
             records = recover(self._drivers.ledger, self._drivers.clock, self._run_id, announce=self._say_undoing)
         except PortError as error:

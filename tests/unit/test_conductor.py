@@ -2,6 +2,7 @@ import pytest
 
 from harness.conductor import Conductor
 from harness.definitions import ProbeResult
+from harness.model.errors import PortError
 from harness.model.fault import Permission, UndoRecord
 from harness.model.record import Ending
 from harness.pulse import StopFlag
@@ -214,3 +215,29 @@ def test_whether_the_lease_was_given_back_is_a_fact_of_the_run():
     world = World()
     world.lease_sticks = True
     assert Run(world).go().facts["lease_released"] is False
+
+
+@pytest.mark.parametrize("broken", ["load.stop", "chaos.stop"])
+def test_a_driver_that_cannot_stop_does_not_keep_the_undo_from_being_done(broken, monkeypatch):
+    world = World()
+    run = Run(world)
+    part, _, method = broken.partition(".")
+
+    def stuck():
+        raise PortError(part, method, "stuck")
+
+    monkeypatch.setattr(getattr(run.conductor._drivers, part), method, stuck)
+    outcome = run.go()
+    assert outcome.ending is Ending.ABORTED
+    assert world.calls.count("undo") == 1
+    assert outcome.undo
+
+
+def test_a_crash_leaves_its_traceback_in_the_record():
+    world = World()
+    world.chaos_raises = ZeroDivisionError("boom")
+    run = Run(world)
+    run.go()
+    crash = next(e for e in run.journal.events if e.subject == "crash")
+    assert "ZeroDivisionError: boom" in crash.detail["traceback"]
+    assert "conductor.py" in crash.detail["traceback"]
