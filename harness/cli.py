@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,13 +194,13 @@ def _guarded(act: Callable[[], Any]) -> int:
         return exits.USAGE
     except click.Abort:
         return exits.STOPPED
-    except SpecError as error:
-        click.echo(f"gameday: {error}", err=True)
-        return exits.USAGE
     except GameDayError as error:
         click.echo(f"gameday: {error}", err=True)
-        identity = isinstance(error, Refusal) and error.code == "identity"
-        return exits.USAGE if identity else exits.INCONCLUSIVE
+        usage = isinstance(error, SpecError) or (isinstance(error, Refusal) and error.code == "identity")
+        return exits.USAGE if usage else exits.INCONCLUSIVE
+    except Exception:  # the outermost frame: told in full, and never with the status of a broken assertion
+        traceback.print_exc()
+        return exits.CRASHED
 
 
 if __name__ == "__main__":

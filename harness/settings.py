@@ -96,12 +96,14 @@ def load_settings(path: Path) -> Settings:
         raise SpecError(
             path.name, "", "there is no such file", "run from the project's folder, or pass --settings"
         ) from None
+    except OSError as error:
+        raise SpecError(str(path), "", f"cannot be read: {error.strerror}", "pass a file by --settings") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(path.name, "", f"not TOML: {error}", "mend the line named") from None
     try:
         return Settings(**document, path=path.name)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # explains most
         key = ".".join(str(part) for part in first["loc"])
         raise SpecError(path.name, key, first["msg"], "see the comments in the shipped gameday.toml") from None
 
@@ -167,8 +169,12 @@ def _testbed_facts(written: TargetSetting, environ: Mapping[str, str]) -> dict[s
         told = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise SpecError("target local", "", f"the testbed {written.instance!r} is not up", remedy) from None
+    except OSError as error:
+        raise SpecError(str(path), "", f"cannot be read: {error.strerror}", remedy) from None
     except ValueError as error:
         raise SpecError(str(path), "", f"not JSON: {error}", remedy) from None
+    if not isinstance(told, dict):
+        raise SpecError(str(path), "", "not a JSON object", remedy)
     if told.get("schema") != TARGET_SCHEMA:
         raise SpecError(str(path), "schema", f"{told.get('schema')!r} is not {TARGET_SCHEMA!r}", remedy)
     try:
@@ -186,6 +192,8 @@ def _testbed_facts(written: TargetSetting, environ: Mapping[str, str]) -> dict[s
         }
     except KeyError as error:
         raise SpecError(str(path), str(error.args[0]), "missing", remedy) from None
+    except (TypeError, ValueError) as error:
+        raise SpecError(str(path), "", f"not what the testbed writes: {error}", remedy) from None
 
 
 def _stated_facts(settings: Settings, name: str, written: TargetSetting, environ: Mapping[str, str]) -> dict[str, Any]:

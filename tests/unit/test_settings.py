@@ -112,3 +112,20 @@ def test_a_target_must_be_named_by_option_environment_or_file(tmp_path):
     assert choose_target(settings, None, {}) is None
     assert choose_target(settings, None, {"GAMEDAY_TARGET": "local"}) == "local"
     assert choose_target(settings, "kind", {"GAMEDAY_TARGET": "local"}) == "kind"
+
+
+def test_a_folder_instead_of_a_settings_file_is_one_clear_message(tmp_path):
+    with pytest.raises(SpecError, match="cannot be read: Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_a_mistyped_key_is_named_before_the_key_that_is_missing_for_it(tmp_path):
+    with pytest.raises(SpecError, match=r"targets\.local\.rate_max_rsp"):
+        load_settings(write(tmp_path, LOCAL.replace("rate_max_rps", "rate_max_rsp")))
+
+
+@pytest.mark.parametrize("told", [[], {**TOLD, "scrape_interval_s": "soon"}, {**TOLD, "components": None}])
+def test_a_target_file_that_the_testbed_did_not_write_is_one_clear_message(tmp_path, told):
+    settings = load_settings(write(tmp_path, LOCAL))
+    with pytest.raises(SpecError, match=r"target\.json"):
+        resolve_target(settings, "local", tell(tmp_path, told))
