@@ -65,4 +65,8 @@ class LocalTestbed:
     def _call(self, arguments: list[str], limit_s: float, quiet: bool = False) -> int:
         command = [sys.executable, "-m", "testbed", *arguments, "--name", self._instance]
         output = subprocess.DEVNULL if quiet else None
-        return subprocess.run(command, timeout=limit_s, check=False, stdout=output, stderr=output).returncode
+        try:
+            return subprocess.run(command, timeout=limit_s, check=False, stdout=output, stderr=output).returncode
+        except subprocess.TimeoutExpired:
+            remedy = "see `gameday testbed logs`, then `gameday testbed down`"
+            raise PortError("testbed", arguments[0], f"it took more than {limit_s:g} s", remedy) from None
