@@ -11,12 +11,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Full, Queue
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 from harness import assembly, exits, registries
 from harness.client import Job
@@ -30,33 +33,64 @@ from harness.model.timeline import Event
 from harness.pulse import StopFlag
 from harness.store import RunStore, new_run_id
 
+MESSAGES_MAX = 100_000
+"""Messages that wait for a client that does not read, some 30 MB."""
+
+CLIENT_LIMIT_S = 600.0
+"""How long a finished run waits for a client that was stopped (Ctrl-Z) to read how it ended; it holds nothing then."""
+
 
 class _Stream:
-    """The live stream to the client; a client that is gone is no reason to stop writing the record."""
+    """The live stream, written beside the run: a client that is slow, stopped or gone holds up neither fault nor undo.
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._open = True
+    Written to the descriptor itself: a buffered file that a thread still writes to breaks the interpreter's end.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._waiting: Queue[bytes | None] = Queue(MESSAGES_MAX)
+        self._writer = threading.Thread(target=self._write_all, daemon=True, name="stream")
+        self._writer.start()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        if not self._open:
-            return
-        try:
-            self._out.write(json.dumps(message) + "\n")
-            self._out.flush()
-        except BrokenPipeError:
-            self._open = False
+        """Queue a message; dropped where the client has not read for long (the record has all of them)."""
+        with suppress(Full):
+            self._waiting.put_nowait(_line(message))
 
     def event(self, event: Event) -> None:
         self.send({"m": "event", **asdict(event)})
 
+    def end(self, message: Mapping[str, Any], limit_s: float) -> None:
+        """Send the last message and wait, bounded, until the client has taken everything or is gone."""
+        deadline_s = time.monotonic() + limit_s
+        with suppress(Full):
+            for last in (_line(message), None):
+                self._waiting.put(last, timeout=max(0.0, deadline_s - time.monotonic()))
+        self._writer.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _write_all(self) -> None:
+        try:
+            for data in iter(self._waiting.get, None):
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._fd, view) :]
+        except BrokenPipeError:
+            while self._waiting.get() is not None:  # the client is gone: nobody is waited for
+                pass
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
 
 def _listen(stop: StopFlag) -> None:
-    for line in sys.stdin:
-        told = json.loads(line)
-        if "stop" in told:
-            stop.request(str(told["stop"]))
-    stop.request("the client is gone")
+    try:
+        for line in sys.stdin:
+            told = json.loads(line)
+            if "stop" in told:
+                stop.request(str(told["stop"]))
+    finally:  # also where its last line was torn
+        stop.request("the client is gone")
 
 
 def _handle_signals(stop: StopFlag) -> None:
@@ -128,7 +162,7 @@ def _save(store: RunStore, header: RunHeader, outcome: RunOutcome) -> None:
 def main() -> int:
     """Run one job; return the exit status."""
     os.environ.pop("PYTEST_CURRENT_TEST", None)
-    stop, stream = StopFlag(), _Stream(sys.stdout)
+    stop, stream = StopFlag(), _Stream(sys.stdout.fileno())
     sys.stdout = sys.stderr  # a library's print must not break the stream
     _handle_signals(stop)
     job = Job(**json.loads(sys.stdin.readline()))
@@ -143,7 +177,8 @@ def main() -> int:
         status, error = exits.USAGE if refusal.code == "identity" else exits.INCONCLUSIVE, str(refusal)
     except GameDayError as wrong:
         status, error = exits.INCONCLUSIVE, str(wrong)
-    stream.send({"m": "end", "exit_status": status, "run_dir": str(run_dir) if run_dir else "", "error": error})
+    end = {"m": "end", "exit_status": status, "run_dir": str(run_dir) if run_dir else "", "error": error}
+    stream.end(end, CLIENT_LIMIT_S)
     return status
 
 

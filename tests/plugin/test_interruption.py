@@ -84,6 +84,18 @@ def test_the_sigkill_of_the_client_is_a_stop_request_to_the_conductor(tmp_path, 
     assert_stopped_and_restored(tmp_path)
 
 
+def test_a_client_that_is_suspended_holds_up_neither_the_run_nor_its_undo(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAMEDAY_TWIN", json.dumps({"pace_ratio": 0.02}))
+    with subprocess.Popen([sys.executable, *RUN], cwd=tmp_path, stderr=subprocess.DEVNULL) as client:
+        wait_for(lambda: events(tmp_path), "the first event")
+        client.send_signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: undone_and_reported(tmp_path), "the report, though nobody reads the stream")
+        finally:
+            client.send_signal(signal.SIGCONT)
+        assert client.wait(LIMIT_S) == 0
+
+
 PYTEST = (
     "-m", "pytest", "-p", "no:locust", "-p", "harness.plugin", "-p", "no:cacheprovider", "--rootdir", ".",
     "-m", "gameday", "--gameday-rehearse", "--gameday-seed", "7", "-k", "pod-kill-under-burst",
