@@ -17,7 +17,7 @@ from harness.model.experiment import Experiment
 from harness.model.fault import Permission
 from harness.model.target import Target
 from harness.ports import Clock, Drivers
-from harness.settings import load_settings, resolve_target
+from harness.settings import check_objectives, load_settings, resolve_target
 
 _PACKAGES = (
     "chaostoolkit-lib", "chaostoolkit-kubernetes", "kubernetes", "locust", "prometheus-api-client", "pandas", "pytest",
@@ -58,9 +58,11 @@ def real(experiment: Experiment, job: Job) -> Parts:
     """Wire the real drivers.
 
     Raises:
-        SpecError: The target is unknown, incomplete or not up.
+        SpecError: The target is unknown, incomplete or not up, or the experiment is laxer than the objectives.
     """
-    target = resolve_target(load_settings(Path(job.settings)), job.target)
+    settings = load_settings(Path(job.settings))
+    check_objectives(settings, experiment)
+    target = resolve_target(settings, job.target)
     clock = RealClock.starting_now()
 
     def drivers(run_dir: Path, run_id: str) -> Drivers:

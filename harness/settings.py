@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.model.errors import SpecError
+from harness.model.experiment import Experiment
 from harness.model.signal import Signal
 from harness.model.target import Target
+from harness.model.time import parse_duration_s
 
 SETTINGS_FILE = "gameday.toml"
 TARGET_SCHEMA = "gameday.target/1"
@@ -29,11 +31,16 @@ class _Strict(BaseModel):
 
 
 class Objectives(_Strict):
-    """What the platform promises; experiments may be stricter, never silently laxer."""
+    """What the platform promises; experiments may be stricter, never laxer (`check_objectives`)."""
 
     success_ratio: float = Field(0.995, gt=0, lt=1, description="share of requests that must succeed")
     backlog_age_max: str = Field("5m", description="age of the oldest task in the queue")
-    planner_ready_min: int = Field(2, ge=1, description="planner pods that must always be Ready")
+
+    @field_validator("backlog_age_max")
+    @classmethod
+    def _is_duration(cls, text: str) -> str:
+        parse_duration_s(text)
+        return text
 
 
 class SignalSetting(_Strict):
@@ -111,6 +118,30 @@ def load_settings(path: Path) -> Settings:
 def choose_target(settings: Settings, named: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the name of the target: the option, else GAMEDAY_TARGET, else `default_target`, else None."""
     return named or environ.get("GAMEDAY_TARGET") or settings.default_target or None
+
+
+def check_objectives(settings: Settings, experiment: Experiment) -> None:
+    """Refuse an experiment that would hold on less than the platform promises.
+
+    Args:
+        settings: The settings, with the objectives.
+        experiment: The experiment; a limit that it does not state has the default of its kind (0.995, 5 min).
+
+    Raises:
+        SpecError: Names the file, the assertion's key and both figures.
+    """
+    promised = settings.objectives
+    for spec in experiment.assertions:
+        asked, limit = spec.params.get("objective", 0.995), spec.params.get("age_max", "5m")
+        if spec.kind == "error_budget" and asked < promised.success_ratio:
+            key, laxer, promise = "objective", f"{asked:g}", f"objectives.success_ratio {promised.success_ratio:g}"
+        elif spec.kind == "backlog" and parse_duration_s(limit) > parse_duration_s(promised.backlog_age_max):
+            key, laxer, promise = "age_max", str(limit), f"objectives.backlog_age_max {promised.backlog_age_max}"
+        else:
+            continue
+        problem = f"{laxer} is laxer than {promise} of {settings.path}"
+        remedy = "an experiment may be stricter than the platform's promise, never laxer"
+        raise SpecError(f"{experiment.name}.yaml", f"assertions.{spec.name}.{key}", problem, remedy)
 
 
 def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | None = None) -> Target:

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from harness.model.errors import SpecError
-from harness.settings import choose_target, load_settings, resolve_target
+from harness.registries import EXPERIMENTS_DIR, load
+from harness.settings import check_objectives, choose_target, load_settings, resolve_target
 
 LOCAL = """
 [targets.local]
@@ -129,3 +130,22 @@ def test_a_target_file_that_the_testbed_did_not_write_is_one_clear_message(tmp_p
     settings = load_settings(write(tmp_path, LOCAL))
     with pytest.raises(SpecError, match=r"target\.json"):
         resolve_target(settings, "local", tell(tmp_path, told))
+
+
+@pytest.mark.parametrize(
+    ("objectives", "told"),
+    [
+        ("success_ratio = 0.999", r"assertions\.error-budget\.objective: 0\.995 is laxer than .* 0\.999"),
+        ('backlog_age_max = "1m"', r"assertions\.queue-backlog\.age_max: 5m is laxer than .* 1m"),
+    ],
+)
+def test_an_experiment_may_not_be_laxer_than_the_objectives(tmp_path, objectives, told):
+    experiment = load(EXPERIMENTS_DIR / "pod-kill-under-burst.yaml")
+    check_objectives(load_settings(write(tmp_path, LOCAL)), experiment)
+    with pytest.raises(SpecError, match=told):
+        check_objectives(load_settings(write(tmp_path, f"[objectives]\n{objectives}\n{LOCAL}")), experiment)
+
+
+def test_an_objective_that_is_no_duration_is_named(tmp_path):
+    with pytest.raises(SpecError, match=r"objectives\.backlog_age_max"):
+        load_settings(write(tmp_path, f'[objectives]\nbacklog_age_max = "5q"\n{LOCAL}'))
