@@ -64,7 +64,10 @@ def asks_for_gameday(mark_expression: str) -> bool:
     """
     if not mark_expression:
         return False
-    compiled = Expression.compile(mark_expression)
+    try:
+        compiled = Expression.compile(mark_expression)
+    except SyntaxError:
+        return False  # pytest itself says what is wrong with it, once it collects
     return compiled.evaluate(_only_gameday) and not compiled.evaluate(_no_mark)
 
 

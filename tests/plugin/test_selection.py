@@ -17,6 +17,12 @@ def test_an_expression_that_does_not_need_the_mark_does_not_ask(expression):
     assert not asks_for_gameday(expression)
 
 
+def test_a_mark_expression_with_a_mistake_is_pytests_own_usage_error(project):
+    result = project.runpytest_subprocess("-m", "gameday and (", "--target", "local")
+    assert result.ret == 4
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
 def test_a_plain_pytest_deselects_game_days_and_needs_no_target(project):
     result = project.runpytest_subprocess("--gameday-experiments", "nowhere")
     result.assert_outcomes(passed=1)
