@@ -324,6 +324,7 @@ class Conductor:
             always.callback(self._pulse.poll)
             always.callback(self._drivers.load.stop)
             always.callback(self._drivers.chaos.stop)
+            always.callback(self._drivers.load.ask_to_stop)  # at once: a fault in flight may take its time to end
 
     def _undo_all(self) -> None:
         self._taken_back = True

@@ -69,6 +69,10 @@ class LoadDriver(Protocol):
         """Return the newest snapshot."""
         ...
 
+    def ask_to_stop(self) -> None:
+        """Ask for the end of sending (within 1 s) and wait for nothing. Idempotent, never raises."""
+        ...
+
     def stop(self) -> None:
         """Stop sending within 1 s, wait (bounded) for answers in flight. Idempotent, never raises."""
         ...

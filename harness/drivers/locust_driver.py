@@ -113,11 +113,16 @@ class LocustDriver:
         """Return the newest snapshot."""
         return self._latest
 
-    def stop(self) -> None:
-        """Stop sending, wait (bounded) for answers in flight; kill what does not end. Idempotent, never raises."""
+    def ask_to_stop(self) -> None:
+        """Ask for the end of sending and wait for nothing. Idempotent, never raises."""
         self._stopped = True
         if self._child is not None:
             self._child.ask_to_stop("the run asked for it")
+
+    def stop(self) -> None:
+        """Stop sending, wait (bounded) for answers in flight; kill what does not end. Idempotent, never raises."""
+        self.ask_to_stop()
+        if self._child is not None:
             self._child.end(self._drain_s)
         if self._stream is not None:
             self._stream.close()

@@ -133,11 +133,16 @@ class FakeLoad:
         """Return the newest snapshot."""
         return self._latest
 
+    def ask_to_stop(self) -> None:
+        """Stop sending."""
+        if self._plan is not None and not self._ended:
+            self._sending, self._why = False, "the run asked for it"
+
     def stop(self) -> None:
         """Stop sending and wait for answers in flight."""
+        self.ask_to_stop()
         if self._plan is None or self._ended:
             return
-        self._sending, self._why = False, "the run asked for it"
         deadline_s = self._clock.now_s() + DRAIN_LIMIT_S
         while not self._ended and self._clock.now_s() < deadline_s:
             self._clock.sleep(0.25)

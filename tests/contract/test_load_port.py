@@ -93,15 +93,17 @@ def test_a_load_starts_runs_its_stages_and_ends(generator: Generator) -> None:
     assert load.latest() == snapshots[-1]
 
 
-def test_a_stop_in_the_middle_leaves_whole_rows_and_an_end(generator: Generator) -> None:
+@pytest.mark.parametrize("ask", ["ask_to_stop", "stop"])
+def test_a_stop_in_the_middle_leaves_whole_rows_and_an_end(generator: Generator, ask: str) -> None:
     load, clock, url = generator
     load.start(plan_of(url))
     for _ in range(20):
         clock.sleep(0.1)
         load.poll()
     stopped_s = clock.now_s()
-    load.stop()
+    getattr(load, ask)()
     seen = watch(load, clock)
+    load.stop()
     rows, lost = load.collect()
     assert lost == 0
     assert 0 < len(rows) < 240

@@ -183,6 +183,9 @@ class Load:
             return [Observation(self.w.clock.now_s(), "load", "load-edge", "lost", {"reason": "killed"})]
         return ()
 
+    def ask_to_stop(self):
+        self.w.log("load.ask_to_stop")
+
     def stop(self):
         if self.started_s is not None and not self.stopped:
             self.w.log("load.stop")

@@ -241,3 +241,12 @@ def test_a_crash_leaves_its_traceback_in_the_record():
     crash = next(e for e in run.journal.events if e.subject == "crash")
     assert "ZeroDivisionError: boom" in crash.detail["traceback"]
     assert "conductor.py" in crash.detail["traceback"]
+
+
+def test_the_load_is_told_to_stop_before_a_fault_in_flight_is_waited_for():
+    world = World()
+    run = Run(world)
+    world.clock.alarms.append((20.0, lambda: run.stop.request("somebody asked")))
+    assert run.go().ending is Ending.STOPPED
+    order = ["load.ask_to_stop", "chaos.stop", "load.stop", "undo"]
+    assert [call for call in world.calls if call in order] == order
