@@ -96,7 +96,8 @@ def check_opt_in(target: Target, labels: Mapping[str, Mapping[str, str] | None])
     """
     for namespace, found in labels.items():
         if found is None:
-            raise Refusal("opt-in", f"there is no namespace {namespace}", "deploy the platform first")
+            remedy = "deploy the platform, or create it (docs/targets.md)"
+            raise Refusal("opt-in", f"there is no namespace {namespace}", remedy)
         _check_label(target, namespace, found)
 
 

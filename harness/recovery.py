@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from harness import exits, guard
 from harness.drivers.kubernetes.connection import connect
+from harness.drivers.kubernetes.lease import KubernetesLease
 from harness.drivers.kubernetes.ledger import KubernetesLedger
 from harness.drivers.kubernetes.observer import KubernetesObserver
 from harness.drivers.system_clock import RealClock
@@ -31,6 +33,9 @@ def recover_target(
 
     Returns:
         0 where nothing is left, 1 where something could not be taken back, 20 where something is only listed.
+
+    Raises:
+        Refusal: Another cluster than the target's, or a run is on: what it will undo itself must not be taken from it.
     """
     target = resolve_target(load_settings(Path(settings)), target_name)
     clock = RealClock.starting_now()
@@ -45,6 +50,15 @@ def recover_target(
     if only_list:
         say("take it back with `gameday recover`")
         return exits.INCONCLUSIVE
+    lease = KubernetesLease(connect(target), target.system_namespace)
+    lease.acquire(f"recover-{uuid4().hex[:8]}")
+    try:
+        return _take_back(ledger, clock, run_id, say)
+    finally:
+        lease.release()
+
+
+def _take_back(ledger: KubernetesLedger, clock: RealClock, run_id: str | None, say: Callable[[str], None]) -> int:
     done = recover(ledger, clock, run_id)
     for record in done:
         say(f"{'done' if record.done else 'FAILED'}: {explain(record)}: {record.outcome}")
