@@ -75,9 +75,11 @@ def measured_run(name: str) -> list[tuple[str, str]]:
     usage, done = Usage(), threading.Event()
     sampler = threading.Thread(target=conductor_usage, args=(usage, done))
     sampler.start()
-    wall_s = gameday("run", name, "--target", "local")
-    done.set()
-    sampler.join()
+    try:
+        wall_s = gameday("run", name, "--target", "local")
+    finally:  # else a run that did not hold would leave the thread, and so this process, for ever
+        done.set()
+        sampler.join()
     run_dir = (Path("runs") / "latest").resolve()
     header = json.loads((run_dir / "run.json").read_text())
     last = json.loads((run_dir / "events.jsonl").read_text().splitlines()[-1])
@@ -98,7 +100,7 @@ def cold() -> list[tuple[str, str]]:
         subprocess.run(["git", "clone", "-q", str(PROJECT_DIR), str(clone)], check=True, timeout=120)
         caches = {
             name: str(Path(folder) / name)
-            for name in ("GAMEDAY_CACHE_DIR", "GOCACHE", "GOMODCACHE", "GAMEDAY_STATE_DIR")
+            for name in ("GAMEDAY_CACHE_DIR", "GOCACHE", "GOMODCACHE", "PIP_CACHE_DIR", "GAMEDAY_STATE_DIR")
         }
         environ = {k: v for k, v in os.environ.items() if k not in {"GAMEDAY_BIN_DIR", "VIRTUAL_ENV"}} | caches
         started_s = time.monotonic()
