@@ -89,7 +89,8 @@ class RunClient:
         if self._process.stdout is None:
             raise PortError("conductor", "read", "it has no standard output")
         for line in self._process.stdout:
-            yield json.loads(line)
+            if line.endswith("\n"):  # a torn one is the last of a conductor that was killed
+                yield json.loads(line)
 
     def wait(self) -> RunEnd:
         """Show the stream until the run has ended.

@@ -87,7 +87,7 @@ class PluginRuns:
     experiments_dir: Path
     quiet: bool = False
     _cases: tuple[Case, ...] = ()
-    _done: dict[str, Judged | GameDayError] = field(default_factory=dict)
+    _done: dict[str, Judged | Exception] = field(default_factory=dict)
 
     def headline(self) -> str:
         """Return one line for pytest's header."""
@@ -125,20 +125,20 @@ class PluginRuns:
         """Return the judged run of an experiment, running it on first need.
 
         Raises:
-            GameDayError: It never came to a record; raised again for every case of it.
+            Exception: It never came to a record; raised again for every case of it.
         """
         key = self.replay or experiment
         if key not in self._done:
             self._done[key] = self._attempt(experiment)
         found = self._done[key]
-        if isinstance(found, GameDayError):
+        if isinstance(found, Exception):
             raise found
         return found
 
-    def _attempt(self, experiment: str) -> Judged | GameDayError:
+    def _attempt(self, experiment: str) -> Judged | Exception:
         try:
             return _judge(self._stored_run() if self.replay else self._run(experiment))
-        except GameDayError as error:
+        except Exception as error:  # whatever it was: the next case must not start a second game day
             return error
 
     def _stored_run(self) -> Path:

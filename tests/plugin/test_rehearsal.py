@@ -99,3 +99,28 @@ def test_a_failing_test_of_ones_own_beside_a_run_that_held_is_not_0(project):
     )
     result = project.runpytest_subprocess(*REHEARSE[:-1], "pod-kill-under-burst or own")
     assert result.ret == 1, result.stdout.str()
+
+
+FAILING_VIEW = """
+from harness import plugin_runs
+
+
+class FailingClient:
+    def __init__(self, job, show):
+        with open("started.txt", "a") as log:
+            log.write("x")
+
+    def wait(self):
+        raise ZeroDivisionError("an exception that is not ours")
+
+
+plugin_runs.RunClient = FailingClient
+"""
+
+
+def test_an_unexpected_exception_never_starts_the_game_day_again_for_the_next_item(project):
+    (project.path / "conftest.py").write_text(FAILING_VIEW)
+    result = project.runpytest_subprocess(*REHEARSE)
+    assert result.ret == 3, result.stdout.str()
+    assert result.parseoutcomes()["errors"] == 5
+    assert (project.path / "started.txt").read_text() == "x"
