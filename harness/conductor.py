@@ -281,7 +281,8 @@ class Conductor:
 
     def _burst(self) -> None:
         with self._phase(PhaseName.BURST):
-            self._pulse.wait_until(self._stage_passed("ramp"), GATE_LIMIT_S)
+            ramp_s = sum(stage.duration_s for stage in self._experiment.load.stages if stage.name == "ramp")
+            self._pulse.wait_until(self._stage_passed("ramp"), ramp_s + GATE_LIMIT_S)
             reached = HeldFor(GATE_HOLD_S, self._at_floor)
             held = self._pulse.wait_until(lambda: reached(self._pulse.now_s), GATE_LIMIT_S)
             self._gate("burst", held and not self._pulse.load_lost, self._pulse.load_lost or self._rates())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from harness.conductor import Conductor
@@ -6,7 +8,8 @@ from harness.model.errors import PortError
 from harness.model.fault import Permission, UndoRecord
 from harness.model.record import Ending
 from harness.pulse import StopFlag
-from tests.unit.conductor_doubles import EXPERIMENT, TARGET, Journal, Kill, World
+from tests.unit import conductor_doubles
+from tests.unit.conductor_doubles import EXPERIMENT, STAGES, TARGET, Journal, Kill, World
 
 
 class Run:
@@ -250,3 +253,13 @@ def test_the_load_is_told_to_stop_before_a_fault_in_flight_is_waited_for():
     assert run.go().ending is Ending.STOPPED
     order = ["load.ask_to_stop", "chaos.stop", "load.stop", "undo"]
     assert [call for call in world.calls if call in order] == order
+
+
+def test_a_ramp_longer_than_the_gates_limit_is_waited_for_before_any_fault(monkeypatch):
+    stages = tuple(replace(stage, duration_s=40.0) if stage.name == "ramp" else stage for stage in STAGES)
+    monkeypatch.setattr(conductor_doubles, "STAGES", stages)
+    world = World()
+    run = Run(world, replace(EXPERIMENT, load=replace(EXPERIMENT.load, stages=stages)))
+    assert run.go().ending is Ending.COMPLETED
+    phases = {e.subject: e.t_s for e in run.journal.events if e.kind == "phase" and e.detail["edge"] == "start"}
+    assert phases["inject"] - phases["burst"] >= 40.0
