@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 from locust import FastHttpUser, task
 
+from harness.model.load import whole_share
+
 TURNS_PER_CONVERSATION = 10
 
 
@@ -57,7 +59,12 @@ class GamedayUser(FastHttpUser):
 
 
 class PlannerUser(GamedayUser):
-    """Holds conversations with the planner, turn by turn. Option ``tool_calls``: tasks that each turn enqueues."""
+    """Holds conversations with the planner, turn by turn.
+
+    Option ``tool_calls``: tasks that each turn enqueues; 0.2 is one in every fifth turn, over all users.
+    """
+
+    _all_turns: ClassVar[count[int]] = count()
 
     def on_start(self) -> None:
         """Begin the first conversation."""
@@ -70,7 +77,7 @@ class PlannerUser(GamedayUser):
         body = {
             "conversation_id": f"{self.load.run_tag}-{self.number}-{conversation}",
             "turn": turn,
-            "tool_calls": self.whole("tool_calls", 0),
+            "tool_calls": whole_share(next(self._all_turns), float(self.load.options.get("tool_calls", 0))),
             "payload": self.payload("Plan the next step of the incident review."),
         }
         self.client.post("/v1/plan", json=body)

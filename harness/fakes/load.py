@@ -40,7 +40,7 @@ class FakeLoad:
         self._lost = 0
         self._news: list[Observation] = []
         self._latest: LoadSnapshot | None = None
-        self.tool_calls = 0
+        self.tool_calls = 0.0
 
     def start(self, plan: LoadPlan) -> None:
         """Start the load.
@@ -51,7 +51,7 @@ class FakeLoad:
         if plan.profile.peak_rps > plan.rate_max_rps:
             raise PortError("load", "start", f"the plan peaks above {plan.rate_max_rps:g} rps")
         self._plan = plan
-        self.tool_calls = int(plan.options.get("tool_calls", 0))
+        self.tool_calls = float(plan.options.get("tool_calls", 0))
         self._began_s = self._second_s = self._clock.now_s()
         self._arrivals = shapes.arrivals(plan.profile.stages, plan.seed)
         self._next_s = next(self._arrivals, float("inf"))

@@ -6,6 +6,7 @@ everything in one order, and hands out a fake for every port.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -23,13 +24,13 @@ from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches, passed
 from harness.model.experiment import Experiment
-from harness.model.load import RequestOutcome
+from harness.model.load import RequestOutcome, whole_share
 from harness.model.selector import parse_selector
 from harness.model.target import Target
 from harness.ports import Drivers
 
 NAMESPACE, PLANNER, ADAPTER = "agents", "planner", "tool-adapter"
-PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 0, 3
+PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 1, 3
 PDB_MIN_AVAILABLE = 2
 
 
@@ -97,7 +98,11 @@ class Twin:
     def _build(self, experiment: Experiment) -> None:
         self.cluster.add_nodes()
         self._served = self._workload(NAMESPACE, PLANNER, {"app": PLANNER}, PLANNER_PODS)
-        self._adapter = self._workload(NAMESPACE, ADAPTER, {"app": ADAPTER}, ADAPTER_PODS)
+        scaled = any(
+            str(spec.params.get("autoscaler", "")).startswith("scaledobject/") for spec in experiment.assertions
+        )
+        adapters = 0 if scaled else ADAPTER_PODS  # KEDA rests them at zero; without it the manifests keep one
+        self._adapter = self._workload(NAMESPACE, ADAPTER, {"app": ADAPTER}, adapters)
         for ref in experiment.scope.workloads:
             self._workload(ref.namespace, ref.name, dict(ref.selector), OTHER_PODS)
         for plan in experiment.faults:
@@ -159,11 +164,13 @@ class Twin:
 
     def _count_tasks(self) -> None:
         """Let each good answer enqueue its tool calls."""
-        log = self.gateway.answered
+        log, turns = self.gateway.answered, itertools.count()
 
         def answered(request: SimRequest) -> None:
-            if request.outcome is RequestOutcome.OK and self.load.tool_calls:
-                self.queue.add(self.load.tool_calls, request.end_s)
+            if request.outcome is RequestOutcome.OK:
+                tasks = whole_share(next(turns), self.load.tool_calls)
+                if tasks:
+                    self.queue.add(tasks, request.end_s)
             log(request)
 
         self.gateway.answered = answered

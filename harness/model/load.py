@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -156,3 +157,12 @@ class LoadSnapshot:
     users: int
     cpu_ratio: float
     lag_s: float
+
+
+def whole_share(index: int, per_request: float) -> int:
+    """Return what request ``index`` (from 0) contributes of ``per_request``, as a whole number.
+
+    Spread evenly and without chance: 0.2 is one in every fifth request, and the sum over n requests is within one of
+    ``n * per_request``.
+    """
+    return math.floor((index + 1) * per_request) - math.floor(index * per_request)

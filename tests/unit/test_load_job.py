@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.model.load import LoadPlan
+from harness.model.load import LoadPlan, whole_share
 from loadprofiles.job import LoadJob, PlanRefused, base_url, check_plan, header_values, parse_job, read_payloads
 from loadprofiles.profiles import PROFILES
 
@@ -97,3 +97,11 @@ def test_a_bad_payload_file_says_where(tmp_path: Path, text: str, message: str) 
     file.write_text(text)
     with pytest.raises(PlanRefused, match=message):
         read_payloads(str(file))
+
+
+@pytest.mark.parametrize(
+    ("per_request", "first"), [(0.2, [0, 0, 0, 0, 1, 0]), (2, [2, 2, 2]), (0, [0, 0]), (1.5, [1, 2, 1, 2])]
+)
+def test_a_share_is_spread_evenly_in_whole_numbers(per_request, first):
+    assert [whole_share(index, per_request) for index in range(len(first))] == first
+    assert abs(sum(whole_share(i, per_request) for i in range(1000)) - 1000 * per_request) <= 1
