@@ -106,6 +106,7 @@ class Conductor:
         self._base_permissions = permissions
         self._pulse = Pulse(experiment, target, drivers, journal, stop, live)
         self._taken_back = False
+        self._chaos_failure = ""
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -308,10 +309,15 @@ class Conductor:
             holds_s = sum(plan.max_hold_s for plan in self._experiment.faults)
             pulse.wait_until(lambda: not chaos.running, holds_s + GATE_LIMIT_S)
             pulse.permits_open = False
-            if chaos.failure:
-                pulse.say("note", "chaos", {"message": chaos.failure}, actor="chaos")
+            self._note_chaos_failure()
             if pulse.load_lost:
                 raise _EndedEarlyError(Ending.ABORTED, f"the load generator was lost: {pulse.load_lost}")
+
+    def _note_chaos_failure(self) -> None:
+        failure = self._drivers.chaos.failure
+        if failure and failure != self._chaos_failure:
+            self._chaos_failure = failure
+            self._pulse.say("note", "chaos", {"message": failure}, actor="chaos")
 
     # recovery -------------------------------------------------------------------------------------------------------
 
@@ -322,6 +328,7 @@ class Conductor:
             return
         with self._phase(PhaseName.RECOVER), ExitStack() as always:  # last in, first out, also if one raises
             always.callback(self._undo_all)
+            always.callback(self._note_chaos_failure)  # some are known only once it was stopped
             always.callback(self._pulse.poll)
             always.callback(self._drivers.load.stop)
             always.callback(self._drivers.chaos.stop)

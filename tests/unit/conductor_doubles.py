@@ -77,6 +77,7 @@ class World:
         self.load_lost_at_s = None
         self.probe = ProbeResult(True, "fine")
         self.chaos_raises = None
+        self.chaos_failure_at_stop = ""
         self.undo_fails = False
         self.harvest_fails = False
         self.preview_problem = ""
@@ -219,6 +220,7 @@ class Chaos:
     def stop(self):
         self.w.log("chaos.stop")
         self.running = False
+        self.failure = self.w.chaos_failure_at_stop or self.failure
 
 
 class Ledger:

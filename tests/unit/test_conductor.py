@@ -263,3 +263,23 @@ def test_a_ramp_longer_than_the_gates_limit_is_waited_for_before_any_fault(monke
     assert run.go().ending is Ending.COMPLETED
     phases = {e.subject: e.t_s for e in run.journal.events if e.kind == "phase" and e.detail["edge"] == "start"}
     assert phases["inject"] - phases["burst"] >= 40.0
+
+
+def chaos_notes(run):
+    return [e.detail["message"] for e in run.journal.events if (e.kind, e.subject) == ("note", "chaos")]
+
+
+def test_a_chaos_failure_that_shows_only_at_the_stop_is_on_record():
+    world = World()
+    world.chaos_failure_at_stop = "the chaos child could not be ended"
+    run = Run(world)
+    run.go()
+    assert chaos_notes(run) == ["the chaos child could not be ended"]
+
+
+def test_a_chaos_failure_that_is_known_already_is_noted_once():
+    world = World()
+    run = Run(world)
+    run.conductor._drivers.chaos.failure = "fault kill was not run"
+    run.go()
+    assert chaos_notes(run) == ["fault kill was not run"]
