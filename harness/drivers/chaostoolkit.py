@@ -37,6 +37,7 @@ _LOG_TAIL_LINES = 5
 _WITHHELD = ("GAMEDAY_HEADER_", "GAMEDAY_PROMETHEUS_", "KUBERNETES_", "CHAOSTOOLKIT_")
 """What the child has no use for (secrets of others), and what chaosk8s would take instead of our target."""
 
+_EVENT_KEYS = ("t_s", "actor", "kind", "subject", "detail")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
@@ -149,22 +150,31 @@ class ChaosToolkitDriver:
         if child is None or child.over:
             return
         try:
-            for message in child.read():
-                self._take(message)
+            messages = child.read()
         except ValueError as error:
-            self._note(f"the chaos child wrote something that is no message: {error}")
+            messages = []
+            self._note_unreadable(error)
+        for message in messages:
+            self._take(message)
         if child.ended():
             self._failure = self._judge(child)
 
     def _take(self, message: Message) -> None:
-        if message["m"] == "event":
-            seen = {key: message[key] for key in ("t_s", "actor", "kind", "subject", "detail")}
-            self._news.append(Observation(**seen))
-        elif message["m"] == "permit":
-            permit = self._permit(str(message["fault"]))
-            answer = {"m": "permit", "id": message["id"], "granted": permit.granted, "reason": permit.reason}
-            if self._child is not None:
-                self._child.write(encode(answer))
+        try:
+            if message["m"] == "event":
+                self._news.append(Observation(**{key: message[key] for key in _EVENT_KEYS}))
+            asked = (str(message["fault"]), message["id"]) if message["m"] == "permit" else None
+        except (KeyError, TypeError) as error:  # `stop` reads too, and must never raise
+            self._note_unreadable(error)
+            return
+        if asked is not None:
+            self._answer(*asked)
+
+    def _answer(self, fault: str, number: Any) -> None:
+        permit = self._permit(fault)
+        if self._child is not None:
+            told = {"m": "permit", "id": number, "granted": permit.granted, "reason": permit.reason}
+            self._child.write(encode(told))
 
     def _permit(self, fault: str) -> Permit:
         if self._stopped or self._office is None:
@@ -180,6 +190,10 @@ class ChaosToolkitDriver:
                 f", its last lines: {told}" if told else ""
             )
         return wrong
+
+    def _note_unreadable(self, error: Exception) -> None:
+        why = f"{type(error).__name__}: {error}"
+        self._note(f"the chaos child wrote something that is no message: {why}")
 
     def _note(self, message: str) -> None:
         self._news.append(Observation(self._clock.now_s(), "chaos", "note", "chaostoolkit", {"message": message}))

@@ -355,6 +355,29 @@ def test_plain_chaos_run_is_refused_by_our_actions(tmp_path: Path) -> None:
     assert "gameday run NAME" in "".join(found["run"][0]["exception"])
 
 
+NO_MESSAGES = """
+import os, sys
+os.write(int(sys.argv[2]), b'{"x": 1}\\n["m"]\\n7\\n{"m": "event"}\\n{"m": "permit"}\\nnot json\\n')
+"""
+
+
+def test_a_message_without_its_keys_is_a_note_and_a_stop_never_raises(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", NO_MESSAGES)
+    trial = Trial(ChaosToolkitDriver(target(), RealClock.starting_now(), tmp_path, "run-1", 7, command))
+    trial.driver.start(experiment(("kill", "kill_pods", 0)), Office())
+    trial.driver.stop()
+    trial.until_over()
+    assert trial.notes().count("something that is no message") >= 1
+    assert "left no journal" in trial.driver.failure
+
+
+@pytest.mark.parametrize("message", [{"x": 1}, ["m"], 7, {"m": "event"}, {"m": "permit", "fault": "kill"}])
+def test_every_message_without_its_keys_is_told_and_raises_nothing(trial: Trial, message: Any) -> None:
+    trial.driver._take(message)
+    trial.seen += trial.driver.poll()
+    assert "the chaos child wrote something that is no message" in trial.notes()
+
+
 @pytest.mark.parametrize("path", sorted(Path("experiments").glob("*.yaml")), ids=lambda p: p.stem)
 def test_chaos_toolkit_accepts_every_experiment(path: Path) -> None:
     ensure_valid(path)
