@@ -40,6 +40,7 @@ SECRET_LENGTH_MIN = 6
 """Shorter values are no secrets worth the name; replacing them would mangle plain text."""
 
 _STANDS_IN = "[redacted]"
+_HEADER_FILE = re.compile(r"^GAMEDAY_HEADER_.+_FILE$")
 _USER_INFO = re.compile(r"(?<=://)[^\s/@\"']+@")
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[A-Za-z0-9._~+/=-]{16,}")
 
@@ -71,11 +72,22 @@ def secrets_in(environ: Mapping[str, str], names: Iterable[str] = ()) -> tuple[s
         names: Further variables that hold secrets, such as a target's ``prometheus_token_env``.
 
     Returns:
-        Values of ``names``, of ``GAMEDAY_HEADER_*`` and of every variable called token, password or secret.
+        Values of ``names``, of ``GAMEDAY_HEADER_*`` and of every variable called token, password or secret, and what
+        is in the files that ``GAMEDAY_HEADER_*_FILE`` name.
     """
     named = set(names)
     telling = re.compile(r"(?i)^GAMEDAY_HEADER_|TOKEN|PASSWORD|SECRET")
-    return tuple(value for name, value in environ.items() if value and (name in named or telling.search(name)))
+    values = [value for name, value in environ.items() if value and (name in named or telling.search(name))]
+    files = [Path(value) for name, value in environ.items() if value and _HEADER_FILE.search(name)]
+    return (*values, *filter(None, map(_content, files)))
+
+
+def _content(path: Path) -> str:
+    """Return a header's value as the load generator reads it; a file that it cannot read holds none either."""
+    try:
+        return path.read_text("utf-8").strip() if path.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def strict(value: Any) -> Any:

@@ -303,6 +303,22 @@ def test_no_secret_reaches_the_folder(tmp_path: Path) -> None:
     assert store.load_record(stored.run_dir).header.ending is Ending.STOPPED
 
 
+def test_a_header_that_comes_from_a_file_reaches_the_folder_no_more_than_one_of_the_environment(tmp_path: Path) -> None:
+    secret = tmp_path / "authorization"
+    secret.write_text("Basic pl4nted-in-a-file\n")
+    environ = {
+        "GAMEDAY_HEADER_AUTHORIZATION_FILE": str(secret),
+        "GAMEDAY_HEADER_X_MISSING_FILE": str(tmp_path / "nosuch"),
+        "GAMEDAY_HEADER_X_FOLDER_FILE": str(tmp_path),
+    }
+    stored = RunStore.create(tmp_path / "runs", runs.header(), runs.experiment(), environ=environ)
+    stored.save_target(planted_target())
+    stored.append(Event(1, 0.0, "load", "note", "x", {"message": "401 for Basic pl4nted-in-a-file"}))
+    stored.close()
+    assert b"pl4nted" not in (stored.run_dir / "events.jsonl").read_bytes()
+    assert b"401 for [redacted]" in (stored.run_dir / "events.jsonl").read_bytes()
+
+
 def test_verdicts_read_back_and_figures_that_are_nan_stay_nan(tmp_path: Path) -> None:
     run_dir = whole_run(tmp_path)
     assert store.load_verdicts(run_dir) is None
