@@ -10,9 +10,11 @@ import json
 import logging
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from random import Random
+from types import TracebackType
 from typing import Any
 
 import gevent
@@ -164,11 +166,13 @@ class Engine:
     def _reconnect_every(self) -> int:
         return int(self._job.plan.options.get("reconnect_every", RECONNECT_EVERY))
 
-    def _on_user_error(self, exception: BaseException, **_: Any) -> None:
+    def _on_user_error(self, exception: BaseException, tb: TracebackType | None = None, **_: Any) -> None:
+        """Tell the type and the place, never the text: user code may put a header's value into it."""
         self._user_errors += 1
+        kind, frames = type(exception).__name__, traceback.extract_tb(tb)
+        log.error("the user code raised %s at %s", kind, " < ".join(f"{f.filename}:{f.lineno}" for f in frames[::-1]))
         if self._user_errors == USER_ERRORS_MAX:
-            last = f"{type(exception).__name__}: {exception}"
-            self._failure = f"the user code raised {USER_ERRORS_MAX} times, last {last}"
+            self._failure = f"the user code raised {USER_ERRORS_MAX} times, last {kind}; logs/load.log says where"
             self.stop(self._failure)
 
     def stop(self, reason: str) -> None:

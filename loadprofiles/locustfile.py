@@ -24,6 +24,8 @@ from loadprofiles.users import InferenceUser, PlannerUser
 
 PR_SET_PDEATHSIG = 1
 CLOSE_LIMIT_S = 5.0
+LOGS_OF_USER_ERRORS = ("locust.user.task", "locust.user.users")
+"""Locust logs the text of what user code raised, which may hold a header's value; the engine logs type and place."""
 
 
 def _read_line(fd: int) -> str:
@@ -37,12 +39,16 @@ def _read_line(fd: int) -> str:
 
 
 def _watch(fd: int, engine: Engine) -> None:
-    gevent.os.make_nonblocking(fd)
-    told = b""
-    while piece := gevent.os.nb_read(fd, 4096):
-        told += piece
-    asked = told.decode().strip()
-    engine.stop(json.loads(asked)["stop"] if asked else "the driver is gone")
+    reason = "the driver is gone"
+    try:
+        gevent.os.make_nonblocking(fd)
+        told = b""
+        while piece := gevent.os.nb_read(fd, 4096):
+            told += piece
+        asked = told.decode().strip()
+        reason = str(json.loads(asked)["stop"]) if asked else reason
+    finally:  # also where its last line was torn
+        engine.stop(reason)
 
 
 def _bound_this_process(job: LoadJob) -> None:
@@ -55,6 +61,8 @@ def _bound_this_process(job: LoadJob) -> None:
 def main(control_fd: int, data_fd: int) -> int:
     """Run one job; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in LOGS_OF_USER_ERRORS:
+        logging.getLogger(name).addFilter(lambda record: record.levelno < logging.ERROR)
     line = _read_line(control_fd)
     if not line:
         return 1

@@ -61,6 +61,10 @@ class OneTryAgent(LocustUserAgent):
         return cast(FastResponse, super()._urlopen(request))  # type: ignore[no-untyped-call]
 
 
+class OffTargetError(LocustError):
+    """User code asked for a URL that is not at the target's gateway."""
+
+
 class MeasuredSession(FastHttpSession):
     """A session that waits for an arrival before each request, and accounts for it whatever becomes of it."""
 
@@ -93,7 +97,8 @@ class MeasuredSession(FastHttpSession):
         """Wait for an arrival, then send one request; see Locust's ``FastHttpSession.request``.
 
         Raises:
-            LocustError: The URL leads elsewhere than to the gateway, or ``stream=True`` was asked for.
+            OffTargetError: The URL leads elsewhere than to the gateway.
+            LocustError: ``stream=True`` was asked for.
         """
         self._refuse(url, kwargs)
         intended_s = self._rules.take()
@@ -111,7 +116,7 @@ class MeasuredSession(FastHttpSession):
 
     def _refuse(self, url: str, kwargs: Mapping[str, Any]) -> None:
         if "://" in url and not url.startswith(self._rules.base_url + "/"):
-            raise LocustError(f"{url} is not at the target's gateway: load goes nowhere else")
+            raise OffTargetError(f"{url} is not at the target's gateway: load goes nowhere else")
         if kwargs.get("stream"):
             raise LocustError("stream=True is not measured: an answer counts only when it was read whole")
 

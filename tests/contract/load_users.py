@@ -1,5 +1,7 @@
 """A user class of somebody else's, for the load driver's tests: imported by Locust's process only."""
 
+import os
+
 from locust import FastHttpUser, task
 
 
@@ -19,3 +21,11 @@ class AwayUser(FastHttpUser):
     @task
     def stray(self) -> None:
         self.client.get("http://127.0.0.9:1/elsewhere")
+
+
+class TellingUser(FastHttpUser):
+    """Fails with a secret in its words."""
+
+    @task
+    def tell(self) -> None:
+        raise RuntimeError(f"401 for {os.environ['GAMEDAY_HEADER_AUTHORIZATION']}")

@@ -241,8 +241,23 @@ def test_user_code_that_strays_from_the_gateway_is_stopped_and_sends_nothing(dri
     with ScriptedServer() as server:
         driver.start(plan_of(server.url, user_classes={"tests.contract.load_users:AwayUser": 1.0}))
         lost = edges(listen(driver, "lost"))["lost"]
-    assert "not at the target's gateway" in lost.detail["reason"]
+    assert "last OffTargetError" in lost.detail["reason"]
     assert server.connections == 0
+
+
+def test_what_user_code_raises_is_told_by_type_and_place_never_by_its_text(
+    driver: LocustDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAMEDAY_HEADER_AUTHORIZATION", "Bearer pl4nted")
+    with ScriptedServer() as server:
+        driver.start(plan_of(server.url, user_classes={"tests.contract.load_users:TellingUser": 1.0}))
+        seen = listen(driver, "lost")
+        driver.stop()
+    assert "last RuntimeError" in edges(seen)["lost"].detail["reason"]
+    assert "pl4nted" not in str(seen)
+    told = "".join(path.read_text() for path in tmp_path.rglob("*.log"))
+    assert "raised RuntimeError at" in told and "load_users.py:" in told
+    assert "pl4nted" not in told
 
 
 def test_a_generator_that_cannot_start_names_its_last_lines(tmp_path: Path) -> None:
@@ -277,3 +292,23 @@ def test_the_generator_does_not_outlive_its_driver(tmp_path: Path) -> None:
         while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline_s:
             time.sleep(0.05)
         assert not Path(f"/proc/{pid}").exists()
+
+
+WATCHING = """
+from loadprofiles.locustfile import _watch
+
+
+class Engine:
+    def stop(self, reason):
+        print("stopped:", reason)
+
+
+_watch(0, Engine())
+"""
+
+
+def test_a_torn_stop_line_still_stops_the_engine() -> None:
+    command = [sys.executable, "-c", WATCHING]
+    ended = subprocess.run(command, input='{"sto', capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout == "stopped: the driver is gone\n"
+    assert "JSONDecodeError" in ended.stderr
