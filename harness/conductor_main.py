@@ -28,10 +28,10 @@ from harness.conductor import Outcome as RunOutcome
 from harness.judgement import judge_run, write_reports
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
-from harness.model.record import RunHeader
+from harness.model.record import Ending, RunHeader
 from harness.model.timeline import Event
 from harness.pulse import StopFlag
-from harness.store import RunStore, new_run_id
+from harness.store import RunStore, StoreError, new_run_id
 
 MESSAGES_MAX = 100_000
 """Messages that wait for a client that does not read, some 30 MB."""
@@ -110,28 +110,51 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
     header = RunHeader(
         run_id, experiment.name, parts.target.name, job.seed, started.isoformat(), versions=parts.versions
     )
-    store = RunStore.create(Path(job.runs_dir), header, experiment, on_failure=stop.request)
+    store = _create_store(job, header, experiment, stop)
     stream.send({"m": "run", "run_id": run_id, "run_dir": str(store.run_dir), "seed": job.seed})
     store.save_target(parts.target)
-    drivers = parts.drivers(store.run_dir, run_id)
-    conductor = Conductor(
-        experiment,
-        parts.target,
-        drivers,
-        run_id=run_id,
-        seed=job.seed,
-        faults=registries.faults(),
-        probes=parts.probes(drivers),
-        signals=_signals(experiment),
-        permissions=parts.permissions,
-        journal=store,
-        stop=stop,
-        live=stream.event,
-    )
-    _save(store, header, conductor.run())
+    try:
+        drivers = parts.drivers(store.run_dir, run_id)
+        probes = parts.probes(drivers)
+    except GameDayError as error:
+        _save(store, header, _refused(error, parts.clock.now_s(), store, stream))
+    else:
+        conductor = Conductor(
+            experiment,
+            parts.target,
+            drivers,
+            run_id=run_id,
+            seed=job.seed,
+            faults=registries.faults(),
+            probes=probes,
+            signals=_signals(experiment),
+            permissions=parts.permissions,
+            journal=store,
+            stop=stop,
+            live=stream.event,
+        )
+        _save(store, header, conductor.run())
     judgement = judge_run(store.run_dir)
     write_reports(judgement)
     return judgement.exit_status, store.run_dir
+
+
+def _create_store(job: Job, header: RunHeader, experiment: Experiment, stop: StopFlag) -> RunStore:
+    try:
+        return RunStore.create(Path(job.runs_dir), header, experiment, on_failure=stop.request)
+    except StoreError as error:
+        remedy = f"{error.remedy} (in pytest the option is --gameday-runs)"
+        raise SpecError("--runs-dir", job.runs_dir, f"{error.operation}: {error.problem}", remedy) from error
+
+
+def _refused(error: GameDayError, now_s: float, store: RunStore, stream: _Stream) -> RunOutcome:
+    """Put on record that the drivers could not be made: nothing was touched, and there is a folder already."""
+    code = error.code if isinstance(error, Refusal) else "usage" if isinstance(error, SpecError) else "drivers"
+    problem = getattr(error, "problem", str(error))
+    event = Event(1, now_s, "harness", "refusal", code, {"message": problem, "remedy": getattr(error, "remedy", "")})
+    store.append(event)
+    stream.event(event)
+    return RunOutcome(Ending.REFUSED, str(error))
 
 
 def _signals(experiment: Experiment) -> tuple[str, ...]:

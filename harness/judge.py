@@ -59,7 +59,7 @@ def judge(
 def exit_status(record: Record, verdicts: Sequence[Verdict]) -> int:
     """Return the exit status of a run (DESIGN §3): of several, the first of 3, 2, 1, 4, 20; else 0.
 
-    3 the run crashed or was cut off · 2 stopped · 1 something is broken · 4 the identity was refused ·
+    3 the run crashed or was cut off · 2 stopped · 1 something is broken · 4 the identity was refused, or a setting ·
     20 nothing broken but something inconclusive, or any other refusal · 0 all held.
     """
     ending = record.header.ending
@@ -69,7 +69,7 @@ def exit_status(record: Record, verdicts: Sequence[Verdict]) -> int:
         (exits.CRASHED, ending in {None, Ending.CRASHED}),
         (exits.STOPPED, ending is Ending.STOPPED),
         (exits.BROKEN, outcome is Outcome.FAIL),
-        (exits.USAGE, "identity" in refusals),
+        (exits.USAGE, bool(refusals & {"identity", "usage"})),
         (exits.INCONCLUSIVE, outcome is Outcome.INCONCLUSIVE or ending is not Ending.COMPLETED),
     )
     return next((code for code, applies in ranked if applies), exits.HELD)
