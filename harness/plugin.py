@@ -138,6 +138,15 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return f"gameday: {runs.headline()}" if runs else None
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> str | None:
+    """Say before the start how long what was selected takes; a replay takes no time worth telling."""
+    runs = config.stash.get(RUNS_KEY, None)
+    parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in items]
+    cases = [one["gameday_case"] for one in parameters if "gameday_case" in one]
+    line = runs.expectation({case.experiment for case in cases}) if runs else ""
+    return f"gameday: {line}" if line else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
     """Read target and experiment files before anything is collected, so that a mistake is one clear sentence."""

@@ -6,6 +6,7 @@ Belongs to the plugin (a composition root). Must not decide an exit status nor a
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,7 @@ class PluginRuns:
     experiments_dir: Path
     quiet: bool = False
     _cases: tuple[Case, ...] = ()
+    _expected_s: dict[str, float] = field(default_factory=dict)
     _done: dict[str, Judged | Exception] = field(default_factory=dict)
 
     def headline(self) -> str:
@@ -94,6 +96,14 @@ class PluginRuns:
         if self.replay:
             return f"replay of {self.replay}"
         return f"{'rehearsal' if self.rehearse else 'target ' + self.target}, seed {self.seed}"
+
+    def expectation(self, selected: Collection[str]) -> str:
+        """Return how long the selected experiments take, one after another; empty for a replay."""
+        if self.replay or not selected:
+            return ""
+        minutes = sum(self._expected_s[name] for name in selected) / 60
+        time = "simulated time" if self.rehearse else "wall time"
+        return f"{len(selected)} experiment{'s' * (len(selected) > 1)}, about {minutes:.1f} min of {time}"
 
     def check(self) -> None:
         """Read what the session was pointed at.
@@ -119,6 +129,7 @@ class PluginRuns:
         if not paths:
             raise SpecError(str(self.experiments_dir), "", "no experiment files", "`gameday new NAME` writes one")
         experiments = [registries.load(path) for path in paths]
+        self._expected_s = {e.name: e.expected_duration_s for e in experiments}
         return tuple(Case(e.name, a.name) for e in experiments for a in e.assertions)
 
     def judged(self, experiment: str) -> Judged:
