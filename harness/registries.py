@@ -30,9 +30,9 @@ def assertions() -> Mapping[str, AssertionDefinition]:
 
 
 def experiment_path(name_or_path: str, experiments_dir: Path = EXPERIMENTS_DIR) -> Path:
-    """Return the file of an experiment named by its name or its path."""
-    path = Path(name_or_path)
-    return path if path.suffix in {".yaml", ".yml"} else experiments_dir / f"{name_or_path}.yaml"
+    """Return the file of an experiment named by its name or its path; a folder's path stays what it is."""
+    path, named = Path(name_or_path), experiments_dir / f"{name_or_path}.yaml"
+    return path if path.suffix in {".yaml", ".yml"} or (path.is_dir() and not named.exists()) else named
 
 
 def load(path: Path) -> Experiment:

@@ -92,6 +92,9 @@ def load_experiment(
     except FileNotFoundError:
         remedy = suggestion(path.stem, experiment_names(path.parent), "there are")
         raise SpecError(path.name, "", "there is no such experiment file", remedy) from None
+    except IsADirectoryError:
+        remedy = "name a file in it, or an experiment; without a name, all of experiments/ are validated"
+        raise SpecError(str(path), "", "is a folder, not an experiment file", remedy) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(path.name, "", f"cannot be read: {error}", "is it a UTF-8 text file?") from None
     roots = (path.parent.parent, path.parent, Path(__file__).resolve().parent.parent)
@@ -133,6 +136,8 @@ def parse_experiment(
     if not _NAME.fullmatch(path.stem):
         raise SpecError(path.name, "", "not a name for an experiment", "lower-case letters, digits and dashes")
     document = read_document(text, path.name)
+    if document.data is None:
+        raise SpecError(path.name, "", "the file is empty", "`gameday new NAME` writes one that runs")
     raise_all(schema_errors(document, (), document.data, experiment_schema(), _REFUSED))
     reading = _Reading(document, faults, probes, profiles, assertions)
     return reading.experiment(path, text, file_exists)

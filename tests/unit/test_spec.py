@@ -206,7 +206,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"trial\.yaml:1: got None, needs a mapping"),
+        ("", r"trial\.yaml: the file is empty — `gameday new NAME`"),
+        ("# nothing\n", r"trial\.yaml: the file is empty"),
         ("a: [1", r"trial\.yaml:\d+: not YAML"),
         ("- a\n", r"trial\.yaml:1: got \['a'\], needs a mapping"),
         ("title: a\ntitle: b\n", r"trial\.yaml:2: title: stands twice, first in line 1"),
