@@ -22,7 +22,8 @@ from harness import exits, registries
 from harness.client import Job, RunClient
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
-from harness.settings import choose_target, load_settings
+from harness.model.experiment import Experiment
+from harness.settings import choose_target, load_settings, resolve_target
 
 _SETTINGS = str(registries.PROJECT_DIR / "gameday.toml")
 _settings_option = click.option("--settings", default=_SETTINGS, show_default="gameday.toml", metavar="FILE")
@@ -68,15 +69,14 @@ def run_command(
     if with_testbed and (rehearse or chosen != "local"):
         raise SpecError("--with-testbed", "", "it is for --target local only")
     console = Console(stderr=True)
-    console.print(f"{experiment.title}: about {experiment.expected_duration_s / 60:.1f} min on {chosen or 'the twin'}")
     number = seed if seed is not None else random.SystemRandom().randrange(1, 2**31)
     job = Job(str(path), settings, chosen, number, str(Path(runs_dir).resolve()), rehearse)
     if not with_testbed:
-        return _run_job(job, console, experiment.expected_duration_s)
+        return _run_job(job, console, experiment)
     from harness.testbed_session import LocalTestbed  # noqa: PLC0415 - only where it is asked for
 
     with LocalTestbed(experiment.components):
-        return _run_job(job, console, experiment.expected_duration_s)
+        return _run_job(job, console, experiment)
 
 
 def _target(settings: str, named: str | None) -> str:
@@ -86,7 +86,11 @@ def _target(settings: str, named: str | None) -> str:
     return chosen
 
 
-def _run_job(job: Job, console: Console, expected_s: float) -> int:
+def _run_job(job: Job, console: Console, experiment: Experiment) -> int:
+    expected_s = experiment.expected_duration_s
+    if job.target:  # a target that cannot be used is the only thing to say
+        resolve_target(load_settings(Path(job.settings)), job.target)
+    console.print(f"{experiment.title}: about {expected_s / 60:.1f} min on {job.target or 'the twin'}")
     with LiveView(console, expected_s) as view:
         end = RunClient(job, view.take_message).wait()
     if end.run_dir is None:

@@ -27,6 +27,7 @@ def status_of(*arguments):
         (("run", "pod-kill-under-burst", "--target", "kind", "--with-testbed"), "--target local only"),
         (("run", "pod-kill-under-burst", "--target", "local", "--settings", "."), "cannot be read"),
         (("report", "nosuch", "--runs-dir", "nowhere"), "there is no run 'nosuch'"),
+        (("validate", "experiments"), "experiments: is a folder, not an experiment file"),
         (("recover",), "no target is named"),
         (("new", "../Not a name"), "not a name for an experiment"),
         (("nosuch",), "No such command"),
@@ -37,6 +38,15 @@ def test_a_mistake_of_the_user_is_exit_4_with_one_clear_message(arguments, told,
     assert status_of(*arguments) == 4
     said = capsys.readouterr().err
     assert told in said
+    assert "Traceback" not in said
+    assert " min on " not in said  # what a run would take is said only where there can be one
+
+
+def test_an_unwritable_runs_dir_is_exit_4_and_names_option_and_folder(tmp_path, capsys):
+    (tmp_path / "runs").write_text("a file")
+    assert status_of("run", "pod-kill-under-burst", "--rehearse", "--runs-dir", str(tmp_path / "runs")) == 4
+    said = capsys.readouterr().err
+    assert f"--runs-dir: {tmp_path / 'runs'}: create the run folder: Not a directory" in said
     assert "Traceback" not in said
 
 
