@@ -99,14 +99,21 @@ class RunClient:
             How it ended. SIGINT and SIGTERM become one stop request; none of them cuts the undo short.
         """
         end: dict[str, Any] = {}
+        run_dir = ""
         with self._process, _signals_become(self.request_stop):
             for message in self._messages():
                 self._show(message)
+                run_dir = str(message.get("run_dir", "")) if message["m"] == "run" else run_dir
                 end = message if message["m"] == "end" else end
             code = self._process.wait()
         if not end:
-            return RunEnd(3, None, f"the conductor ended with status {code} and said nothing; see its last lines above")
+            return RunEnd(3, None, _ended_silently(code, run_dir))
         return RunEnd(int(end["exit_status"]), Path(end["run_dir"]) if end["run_dir"] else None, str(end["error"]))
+
+
+def _ended_silently(code: int, run_dir: str) -> str:
+    said = f"the conductor ended with status {code} and said nothing; see its last lines above"
+    return f"{said}. What it left is in {run_dir}: `gameday report {run_dir}` judges that" if run_dir else said
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from harness.client import Job, RunClient
 
 JOB = Job("e.yaml", "gameday.toml", "", 7, "runs", rehearse=True)
 DYING = """import os, sys
-sys.stdout.write('{"m": "run"}\\n{"m": "ev')
+sys.stdout.write('{"m": "run", "run_dir": "runs/20261125-0141-trial-7f3a"}\\n{"m": "ev')
 sys.stdout.flush()
 os.kill(os.getpid(), 9)
 """
@@ -21,3 +21,4 @@ def test_a_conductor_killed_in_the_middle_of_a_line_is_exit_3_and_no_traceback(m
     assert [message["m"] for message in shown] == ["run"]
     assert (end.exit_status, end.run_dir) == (3, None)
     assert "ended with status -9" in end.error
+    assert "`gameday report runs/20261125-0141-trial-7f3a`" in end.error
