@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from harness.registries import EXPERIMENTS_DIR
+from harness.registries import EXPERIMENTS_DIR, PROJECT_DIR
 
 pytestmark = [pytest.mark.testbed, pytest.mark.e2e]
 
@@ -38,6 +38,7 @@ class Bed:
         )
 
     def start_run(self) -> subprocess.Popen:
+        (self.runs / "latest").unlink(missing_ok=True)
         command = [sys.executable, "-m", "harness.cli", *self.run_arguments()]
         return subprocess.Popen(command, env=self.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -166,6 +167,37 @@ def test_an_api_server_that_does_not_answer_is_one_clear_sentence(bed):
     assert done.returncode == 20, said
     assert "kubernetes" in said
     assert "Traceback" not in said
+
+
+def test_prometheus_stopped_half_way_leaves_no_answer_that_leans_on_it(bed):
+    run = bed.start_run()
+    wait_for(lambda: any(e["kind"] == "phase" and e["subject"] == "inject" for e in bed.events()))
+    bed.kubectl("-n", "platform-infra", "scale", "deployment", "prometheus", "--replicas=0")
+    try:
+        status = run.wait(COMMAND_LIMIT_S)
+    finally:
+        bed.kubectl("-n", "platform-infra", "scale", "deployment", "prometheus", "--replicas=1")
+        bed.kubectl("-n", "platform-infra", "rollout", "status", "deployment", "prometheus", "--timeout=60s")
+    outcomes = bed.outcomes()
+    assert status in (1, 20)
+    assert outcomes["queue-backlog"] == "INCONCLUSIVE"
+    assert outcomes["error-budget"] != "PASS"  # a breach that the request log proves stays one
+    assert outcomes["pdb-safety"] == outcomes["restored"] == "PASS"
+
+
+def test_a_burst_that_cannot_be_made_leaves_every_answer_that_leans_on_it_open(bed):
+    too_much = yaml.safe_load(short_experiment())
+    too_much["extensions"][0]["load"]["scale"] = 60.0
+    bed.experiment.write_text(yaml.safe_dump(too_much, sort_keys=False))
+    settings = bed.folder / "gameday.toml"
+    text = (PROJECT_DIR / "gameday.toml").read_text()
+    settings.write_text(text.replace("rate_max_rps = 200", "rate_max_rps = 20000", 1))
+    done = bed.gameday(*bed.run_arguments(), "--settings", str(settings))
+    outcomes = bed.outcomes()
+    assert done.returncode == 20, done.stdout + done.stderr
+    assert outcomes["autoscaler-response"] == outcomes["error-budget"] == "INCONCLUSIVE"
+    assert "PASS" not in {outcomes["autoscaler-response"], outcomes["queue-backlog"], outcomes["error-budget"]}
+    assert not [e for e in bed.events() if e["kind"] == "fault"]
 
 
 def wait_for(condition) -> None:
