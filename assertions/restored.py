@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from assertions.definition import Check, Definition, broken, conclude, held, params_object, unclear
@@ -24,11 +25,28 @@ RECOVER = "gameday recover"
 
 def judge(record: Record, spec: AssertionSpec) -> Verdict:
     """Judge whether the run left nothing behind."""
-    checks = [*_undo_checks(record), *_residue_checks(record), *_fingerprint_checks(record), *_lease_checks(record)]
+    checks = [
+        *_journal_checks(record),
+        *_undo_checks(record),
+        *_residue_checks(record),
+        *_fingerprint_checks(record),
+        *_lease_checks(record),
+    ]
     expected = "every change of the run is taken back, and nothing of it is left in the cluster"
     figures = {"undo_records": float(len(record.undo)), "changes_by_others": float(len(_others(record)))}
     evidence = [f"changed by somebody else: {text}" for text in _others(record)]
     return conclude(spec, checks, expected, evidence=evidence, figures=figures)
+
+
+def _journal_checks(record: Record) -> Iterator[Check]:
+    """Doubt a record that lost events: an undo record may have been written that nothing tells of any more."""
+    numbers = [event.seq for event in record.timeline.events]
+    holes = [after for before, after in pairwise(numbers) if after != before + 1]
+    if holes or (numbers and numbers[0] != 1):
+        where = f"before event {holes[0]}" if holes else f"before event {numbers[0]}"
+        yield unclear(
+            f"events are missing {where}: what was done to the cluster is not fully known", f"run `{RECOVER}`"
+        )
 
 
 def _undo_checks(record: Record) -> Iterator[Check]:

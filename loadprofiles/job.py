@@ -151,6 +151,8 @@ def _header_value(variable: str, environ: Mapping[str, str]) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise PlanRefused(f"{variable}_FILE: {path}: {error.strerror}", "name a readable file") from error
+    except UnicodeDecodeError as error:
+        raise PlanRefused(f"{variable}_FILE: {path}: not UTF-8 text", "name a file with the header's value") from error
 
 
 def read_payloads(path: str) -> tuple[Any, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from assertions.registry import ASSERTIONS
 from harness.model.record import Ending
 from harness.model.verdict import Outcome
 from tests.replay.builders import good_run, judged, with_params
@@ -102,3 +105,13 @@ def test_an_undo_record_that_is_missing_from_the_record_is_inconclusive() -> Non
     verdict = judged(run, "restored")
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert "kill-a-third" in verdict.reason
+
+
+def test_a_record_that_lost_events_does_not_prove_that_all_is_restored() -> None:
+    record = good_run().record()
+    events = record.timeline.events
+    torn = replace(record, timeline=replace(record.timeline, events=(*events[:9], *events[10:])))
+    spec = next(a for a in record.experiment.assertions if a.kind == "restored")
+    verdict = ASSERTIONS["restored"].check(torn, spec)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "events are missing" in verdict.reason

@@ -84,6 +84,12 @@ def test_a_header_without_a_value_names_its_variable() -> None:
         header_values(("X-Tenant",), {"GAMEDAY_HEADER_X_TENANT_FILE": "/nonexistent/token"})
 
 
+def test_a_header_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "token").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PlanRefused, match="not UTF-8"):
+        header_values(("X-Tenant",), {"GAMEDAY_HEADER_X_TENANT_FILE": str(tmp_path / "token")})
+
+
 def test_payloads_are_json_lines(tmp_path: Path) -> None:
     file = tmp_path / "payloads.jsonl"
     file.write_text('"one"\n\n{"two": 2}\n')
