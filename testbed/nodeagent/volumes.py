@@ -1,6 +1,7 @@
 """Volumes of a pod as folders, and the mounts of a container as links to them.
 
-A container has no mount namespace: mount path P of container C is `<pod>/root/C` + P, a link to `<pod>/volumes/NAME`.
+A container has no mount namespace: mount path P of container C is P below the pod's folder
+`root/C`, a link to its folder `volumes/NAME`.
 Projected contents are replaced as the kubelet does it (pkg/volume/util/atomic_writer.go): files are links through
 `..data`, which is swapped in one rename, so that a reader never sees half of an update. Nothing outside the pod's
 folder is written, and no ConfigMap or Secret is fetched here.

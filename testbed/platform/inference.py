@@ -6,7 +6,6 @@ exporter. Run: ``python -m testbed.platform.inference``.
 """
 
 import logging
-import time
 import zlib
 from dataclasses import dataclass
 
@@ -93,15 +92,7 @@ class InferenceService:
 
     async def infer(self, request: web.Request) -> web.Response:
         """``POST /v1/infer``: 200 with token counts, 400 for a bad body, 503 when the queue is full."""
-        started = time.perf_counter()
-        code = 500
-        try:
-            response = await self._answer(request)
-            code = response.status
-        finally:
-            self._metrics.requests.labels(str(code)).inc()
-            self._metrics.duration.observe(time.perf_counter() - started)
-        return response
+        return await serving.counted(self._answer(request), self._metrics.requests, self._metrics.duration)
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:

@@ -79,15 +79,7 @@ class Planner:
 
     async def plan(self, request: web.Request) -> web.Response:
         """``POST /v1/plan``: 200 with task ids and tokens, 400 for a bad body, 503 when full or Redis is away."""
-        started = time.perf_counter()
-        code = 500
-        try:
-            response = await self._answer(request)
-            code = response.status
-        finally:
-            self._metrics.requests.labels(str(code)).inc()
-            self._metrics.duration.observe(time.perf_counter() - started)
-        return response
+        return await serving.counted(self._answer(request), self._metrics.requests, self._metrics.duration)
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:

@@ -9,11 +9,12 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from testbed.platform import jsonlog
@@ -26,6 +27,19 @@ DRAIN_S_MAX = 10.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Program = Callable[[Environment], Coroutine[Any, Any, int]]
+
+
+async def counted(answer: Awaitable[web.Response], requests: Counter, duration: Histogram) -> web.Response:
+    """Wait for an answer; count it by its code (500 where it raises) and observe how many seconds it took."""
+    started = time.perf_counter()
+    code = 500
+    try:
+        response = await answer
+        code = response.status
+    finally:
+        requests.labels(str(code)).inc()
+        duration.observe(time.perf_counter() - started)
+    return response
 
 
 class Lifecycle:
