@@ -72,6 +72,7 @@ def real(experiment: Experiment, job: Job) -> Parts:
         from harness.drivers.kubernetes.lease import KubernetesLease  # noqa: PLC0415
         from harness.drivers.kubernetes.ledger import KubernetesLedger  # noqa: PLC0415
         from harness.drivers.kubernetes.observer import KubernetesObserver  # noqa: PLC0415
+        from harness.drivers.kubernetes.safety import KubernetesSafety  # noqa: PLC0415
         from harness.drivers.locust_driver import LocustDriver  # noqa: PLC0415
         from harness.drivers.prometheus import PrometheusSource  # noqa: PLC0415
 
@@ -84,6 +85,7 @@ def real(experiment: Experiment, job: Job) -> Parts:
             metrics=PrometheusSource(target, clock),
             ledger=KubernetesLedger(connect(target), target.system_namespace),
             lease=KubernetesLease(connect(target), target.system_namespace),
+            safety=KubernetesSafety(connect(target), target.system_namespace),
             run_dir=run_dir,
         )
 
@@ -94,11 +96,13 @@ def _permissions(experiment: Experiment, target: Target) -> tuple[Permission, ..
     from harness.drivers.kubernetes.lease import lease_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.ledger import ledger_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.observer import observer_permissions  # noqa: PLC0415
+    from harness.drivers.kubernetes.safety import safety_permissions  # noqa: PLC0415
 
     return (
         *observer_permissions(experiment.scope.namespaces, "keda" in experiment.components),
         *ledger_permissions(target.system_namespace),
         *lease_permissions(target.system_namespace),
+        *safety_permissions(target.system_namespace),
     )
 
 

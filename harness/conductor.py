@@ -26,9 +26,9 @@ from harness.model.record import Ending, no_requests
 from harness.model.signal import Harvest
 from harness.model.target import Target
 from harness.model.time import PhaseName, Window
-from harness.ports import Drivers
+from harness.ports import Drivers, Victims
 from harness.pulse import Journal, Pulse, StopFlag
-from harness.undo import recover
+from harness.undo import STEP_LIMIT_S, recover
 
 WARM_UP_LIMIT_S = 90.0
 """A fresh cluster has no pod metrics for its first minute (CASES F20)."""
@@ -36,6 +36,9 @@ WARM_UP_LIMIT_S = 90.0
 LOOK_EVERY_S = 1.0
 GATE_LIMIT_S = 15.0
 GATE_HOLD_S = 3.0
+RELEASE_LIMIT_S = 8.0
+"""Of one undo while the method goes on: shorter than a fault waits for its permit. What fails is tried again later."""
+
 QUIET_SCRAPES = 3
 """Scrapes before the first request and after the last answer, so that counters have quiescent edges (DESIGN §5)."""
 
@@ -104,7 +107,8 @@ class Conductor:
         self._probes = probes
         self._signals = signals
         self._base_permissions = permissions
-        self._pulse = Pulse(experiment, target, drivers, journal, stop, live)
+        self._pulse = Pulse(experiment, target, drivers, journal, stop, live, self._objection)
+        self._released: set[str] = set()
         self._taken_back = False
         self._chaos_failure = ""
         self.outcome = Outcome()
@@ -137,6 +141,7 @@ class Conductor:
         with ExitStack() as cleanup:
             cleanup.callback(self._drivers.observer.stop)
             cleanup.callback(self._release_lease)
+            cleanup.callback(self._drivers.safety.stop)
             with self._phase(PhaseName.PREFLIGHT):
                 self._preflight()
             cleanup.callback(self._harvest)
@@ -167,6 +172,7 @@ class Conductor:
         namespaces = (*self._experiment.scope.namespaces, self._target.system_namespace)
         guard.check_opt_in(self._target, {name: observer.namespace_labels(name) for name in namespaces})
         guard.check_permissions(observer.allowed(self._permissions()))
+        self._drivers.safety.start()
         self._drivers.lease.acquire(self._run_id)
         guard.check_leftovers(self._drivers.ledger.open_records())
         server = self._drivers.metrics.identify()
@@ -180,7 +186,9 @@ class Conductor:
         self._wait_scrapes()
 
     def _permissions(self) -> tuple[Permission, ...]:
-        wanted = [p for plan in self._experiment.faults for p in self._faults[plan.action].permissions(plan.arguments)]
+        entries = [(self._faults[plan.action], plan.arguments) for plan in self._experiment.faults]
+        wanted = [p for fault, arguments in entries for p in fault.permissions(arguments)]
+        wanted += [p for fault, arguments in entries for p in fault.undo_permissions(arguments)]
         return tuple(dict.fromkeys((*self._base_permissions, *wanted)))
 
     def _facts(self) -> dict[str, Any]:
@@ -303,15 +311,33 @@ class Conductor:
             pulse.permits_open = True
             if self._experiment.faults:
                 chaos.start(self._experiment, pulse)
-            pulse.wait_until(
-                self._stage_passed(self._experiment.load.stages[-1].name), self._experiment.load.duration_s
-            )
+            over = self._stage_passed(self._experiment.load.stages[-1].name)
+            pulse.wait_until(lambda: self._release_due() or over(), self._experiment.load.duration_s)
             holds_s = sum(plan.max_hold_s for plan in self._experiment.faults)
-            pulse.wait_until(lambda: not chaos.running, holds_s + GATE_LIMIT_S)
+            pulse.wait_until(lambda: self._release_due() or not self._unfinished(), holds_s + GATE_LIMIT_S)
             pulse.permits_open = False
             self._note_chaos_failure()
             if pulse.load_lost:
                 raise _EndedEarlyError(Ending.ABORTED, f"the load generator was lost: {pulse.load_lost}")
+
+    def _unfinished(self) -> bool:
+        """Tell whether the method still runs, or a fault that bit has not been held as long as it asks."""
+        held = (p for p in self._experiment.faults if p.hold_s is not None and p.name in self._pulse.proven_s)
+        return self._drivers.chaos.running or any(plan.name not in self._released for plan in held)
+
+    def _release_due(self) -> bool:
+        """Take back each fault that was held as long as it asks; the method goes on meanwhile. Always False."""
+        for plan in self._experiment.faults:
+            proven_s = self._pulse.proven_s.get(plan.name)
+            if plan.hold_s is None or proven_s is None or plan.name in self._released:
+                continue
+            if self._pulse.now_s >= proven_s + plan.hold_s:
+                self._released.add(plan.name)
+                self._undo(RELEASE_LIMIT_S, plan.name)
+        return False
+
+    def _objection(self, fault: str, victims: Victims) -> str:
+        return guard.object_to_victims(self._experiment, self._target, self._facts(), fault, victims)
 
     def _note_chaos_failure(self) -> None:
         failure = self._drivers.chaos.failure
@@ -336,14 +362,22 @@ class Conductor:
 
     def _undo_all(self) -> None:
         self._taken_back = True
+        self._undo(STEP_LIMIT_S)
+
+    def _undo(self, step_limit_s: float, fault: str = "") -> None:
+        """Take back what is open, of one fault or of all; what fails stays open and is tried again at the end."""
+        ledger, clock = self._drivers.ledger, self._drivers.clock
+        told = self._say_undoing
         try:
-            records = recover(self._drivers.ledger, self._drivers.clock, self._run_id, announce=self._say_undoing)
+            records = recover(ledger, clock, self._run_id, fault=fault, step_limit_s=step_limit_s, announce=told)
         except PortError as error:
-            self._pulse.say("undo", "all", {"step": "failed", "record_id": "", "outcome": str(error)})
+            self._pulse.say("undo", fault or "all", {"step": "failed", "record_id": "", "outcome": str(error)})
             return
         for record in records:
             self._say_undone(record)
-        self.outcome.undo = tuple(asdict(record) for record in records)
+        known = {record["record_id"]: record for record in self.outcome.undo}
+        known |= {record.record_id: asdict(record) for record in records}
+        self.outcome.undo = tuple(known.values())
 
     def _say_undoing(self, record: UndoRecord) -> None:
         self._pulse.say("undo", record.fault, {"step": "start", "record_id": record.record_id, "outcome": ""})

@@ -24,11 +24,15 @@ class Preview:
         asked: How many victims the file asks for, resolved against the present pods.
         victims: As in `Injection`; chosen with the run's seed, so the run hits the same ones if nothing moves.
         problem: Why it could not be carried out, or empty.
+        undo: What each undo would be, one line each.
+        notes: What else a person should know, such as pods that a drain would skip and why.
     """
 
     asked: int
     victims: tuple[Mapping[str, str], ...]
     problem: str = ""
+    undo: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class FaultDefinition(Protocol):
@@ -71,6 +75,10 @@ class FaultDefinition(Protocol):
 
     def permissions(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
         """Return what it needs to be allowed."""
+        ...
+
+    def undo_permissions(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+        """Return what whoever takes it back needs to be allowed (the runner, the reaper)."""
         ...
 
     def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:

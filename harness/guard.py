@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 from harness.model.errors import Refusal
 from harness.model.experiment import Experiment
+from harness.model.facts import Fact
 from harness.model.fault import Permission, UndoRecord
 from harness.model.target import ClusterIdentity, Target
+from harness.ports import Victims
 
 GUARD_ORDER = ("plan", "identity", "opt-in", "permissions", "lease", "leftovers", "clocks")
 SKEW_MAX_S = 2.0
@@ -133,3 +135,24 @@ def check_clocks(skews_s: Mapping[str, float]) -> None:
         if not abs(skew_s) <= SKEW_MAX_S:
             problem = f"the clock of {system} differs from ours by {skew_s:+.1f} s (limit {SKEW_MAX_S:g} s)"
             raise Refusal("clocks", problem, "synchronise the clocks (NTP)")
+
+
+def object_to_victims(
+    experiment: Experiment, target: Target, facts: Mapping[str, Sequence[Fact]], fault: str, victims: Victims
+) -> str:
+    """Say why a fault must not hit its victims, or nothing (blast radius).
+
+    Args:
+        experiment: What is run.
+        target: Its caps.
+        facts: Present facts by kind (`FACTS`), as watched.
+        fault: Name of the `FaultPlan`.
+        victims: See `Preview.victims`.
+    """
+    del experiment, facts
+    outside = [v["namespace"] for v in victims if v["namespace"] and v["namespace"] not in _reachable(target)]
+    return f"fault {fault} would touch namespace {outside[0]}, which is not among the target's" if outside else ""
+
+
+def _reachable(target: Target) -> frozenset[str]:
+    return frozenset((*target.namespaces, target.system_namespace))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pandas as pd
 
 from harness.model.experiment import Experiment, Scope
 from harness.model.facts import Fact, HpaFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
-from harness.model.fault import Permission, UndoRecord
+from harness.model.fault import ObjectRef, Permission, UndoRecord
 from harness.model.load import LoadPlan, LoadSnapshot
 from harness.model.signal import Harvest, Signal
 from harness.model.target import ClusterIdentity
@@ -90,11 +90,15 @@ class Permit:
     reason: str = ""
 
 
+Victims: TypeAlias = Sequence[Mapping[str, str]]
+"""Whom a fault would hit: ``kind``, ``namespace``, ``name``, ``uid`` and, for pods, ``node``."""
+
+
 class PermitOffice(Protocol):
     """Grants faults; the conductor is one."""
 
-    def permit(self, fault: str) -> Permit:
-        """Say whether a fault may start now."""
+    def permit(self, fault: str, victims: Victims = ()) -> Permit:
+        """Say whether a fault may hit these victims now (see `Preview.victims`)."""
         ...
 
 
@@ -212,6 +216,38 @@ class ClusterActor(Protocol):
         """Kill pods abruptly by name; returns the names that were accepted (chaosk8s' ``terminate_pods``)."""
         ...
 
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Tell whether the cluster serves a kind (its CRD may not be installed)."""
+        ...
+
+    def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
+        """Read one object as plain JSON, or None where there is none."""
+        ...
+
+    def find(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """List objects as plain JSON, now; of every namespace where none is named."""
+        ...
+
+    def patch(
+        self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
+    ) -> Mapping[str, Any]:
+        """Set values by pointer (`harness.model.pointer`; None removes) on exactly the state that was seen.
+
+        Raises:
+            ChangedMeanwhileError: The object is no longer in that state (or is another one); nothing was written.
+        """
+        ...
+
+    def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create an object and return it."""
+        ...
+
+    def delete(self, ref: ObjectRef, uid: str, grace_s: int | None = None) -> bool:
+        """Delete an object by uid. Returns False where it was gone already."""
+        ...
+
 
 class MetricsSource(Protocol):
     """The metrics store."""
@@ -236,8 +272,8 @@ class MetricsSource(Protocol):
 class UndoLedger(Protocol):
     """Undo records, kept in the cluster (DESIGN U1)."""
 
-    def write(self, record: UndoRecord) -> None:
-        """Store a record before the deed."""
+    def write(self, record: UndoRecord) -> Mapping[str, Any]:
+        """Store a record before the deed; returns an ownerReference for helper objects in the ledger's namespace."""
         ...
 
     def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
@@ -274,6 +310,31 @@ class RunLease(Protocol):
         ...
 
 
+class SafetyWatch(Protocol):
+    """What ends a run from outside: the halt lever, and the reaper without which no run may go on (DESIGN U3, U7)."""
+
+    def start(self) -> None:
+        """Look once, then keep looking.
+
+        Raises:
+            Refusal: ``halted`` by somebody, or ``reaper``: none is alive, or it cannot take back what is planned.
+            PortError: No answer.
+        """
+        ...
+
+    def trouble(self) -> str:
+        """Return why the run must stop, or an empty string; at once, by the last look. Old news is trouble too."""
+        ...
+
+    def ask(self) -> str:
+        """Look now (bounded) and return why no fault may start, or an empty string. Fails closed, never raises."""
+        ...
+
+    def stop(self) -> None:
+        """Stop looking. Idempotent, never raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Drivers:
     """One driver a port, for one run.
@@ -290,6 +351,7 @@ class Drivers:
     metrics: MetricsSource
     ledger: UndoLedger
     lease: RunLease
+    safety: SafetyWatch
     run_dir: Path
 
 
@@ -311,7 +373,9 @@ __all__ = [
     "PermitOffice",
     "PodFact",
     "RunLease",
+    "SafetyWatch",
     "ScaledObjectFact",
     "UndoLedger",
+    "Victims",
     "WorkloadFact",
 ]

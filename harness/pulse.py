@@ -12,7 +12,7 @@ from harness.model.errors import PortError, Stopped
 from harness.model.experiment import Experiment
 from harness.model.target import Target
 from harness.model.timeline import Event
-from harness.ports import Drivers, Observation, Permit
+from harness.ports import Drivers, Observation, Permit, Victims
 
 TICK_S = 0.25
 """How often drivers are polled: well under the shortest limit that is judged (1 s)."""
@@ -49,6 +49,8 @@ class Pulse:
 
     Attributes:
         permits_open: Whether faults may start at all; the conductor opens it with the burst gate.
+        load_lost: Why the load is lost, or empty.
+        proven_s: When each fault's evidence came, by its name.
     """
 
     def __init__(
@@ -59,7 +61,20 @@ class Pulse:
         journal: Journal,
         stop: StopFlag,
         live: Callable[[Event], None],
+        objection: Callable[[str, Victims], str] = lambda fault, victims: "",
     ) -> None:
+        """Begin; polls nothing yet.
+
+        Args:
+            experiment: What is run.
+            target: On what.
+            drivers: What is polled.
+            journal: Where events go.
+            stop: The stop request.
+            live: Told of each event.
+            objection: Says why a fault must not hit these victims (the guard), or nothing.
+        """
+        self._objection = objection
         self._experiment = experiment
         self._target = target
         self._drivers = drivers
@@ -70,6 +85,7 @@ class Pulse:
         self._sampled_s = -SAMPLE_EVERY_S
         self.permits_open = False
         self.load_lost = ""
+        self.proven_s: dict[str, float] = {}
 
     @property
     def now_s(self) -> float:
@@ -87,6 +103,8 @@ class Pulse:
         self._live(event)
         if seen.kind == "load-edge" and seen.subject == "lost":
             self.load_lost = str(seen.detail.get("reason", "the load generator died"))
+        if seen.kind == "fault" and seen.detail.get("step") == "evidence":
+            self.proven_s[seen.subject] = seen.t_s
 
     def poll(self) -> None:
         """Take in what every driver saw since the last call."""
@@ -98,12 +116,16 @@ class Pulse:
         """Poll once, sample the live view, and wait a tick.
 
         Raises:
-            Stopped: A stop was asked for, the Lease is lost, or the run took too long.
+            Stopped: A stop was asked for, the Lease is lost, the lever was pulled, the reaper is gone, or the run took
+                too long.
         """
         self.poll()
         self._sample()
         if not self._drivers.lease.held:
             self._stop.request("the Lease could not be renewed: another run may have started")
+        trouble = self._drivers.safety.trouble()
+        if trouble:
+            self._stop.request(trouble)
         if self.now_s > self._experiment.timeout_s:
             self._stop.request(f"the experiment's timeout of {self._experiment.timeout_s:g} s passed")
         if self._stop:
@@ -154,16 +176,20 @@ class Pulse:
             for labels, value in values.items():
                 self.say("sample", name, {"value": value, "labels": labels}, actor="metrics")
 
-    def permit(self, fault: str) -> Permit:
-        """Say whether a fault may start now; fails closed (DESIGN §3)."""
+    def permit(self, fault: str, victims: Victims = ()) -> Permit:
+        """Say whether a fault may hit these victims now; fails closed (DESIGN §3)."""
+        reason = self._denial(fault, victims)
+        return Permit(not reason, reason)
+
+    def _denial(self, fault: str, victims: Victims) -> str:
         if self._stop:
-            return Permit(False, f"a stop was asked for: {self._stop.reason}")
+            return f"a stop was asked for: {self._stop.reason}"
         if not self.permits_open:
-            return Permit(False, "no fault may start outside the inject phase")
+            return "no fault may start outside the inject phase"
         if not self._drivers.lease.held:
-            return Permit(False, "the Lease is not held")
+            return "the Lease is not held"
         if self.load_lost:
-            return Permit(False, f"the load is lost: {self.load_lost}")
+            return f"the load is lost: {self.load_lost}"
         if fault not in {plan.name for plan in self._experiment.faults}:
-            return Permit(False, f"the experiment has no fault {fault!r}")
-        return Permit(True)
+            return f"the experiment has no fault {fault!r}"
+        return self._drivers.safety.ask() or self._objection(fault, victims)

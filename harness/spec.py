@@ -206,6 +206,7 @@ class _Reading:
             load_options=dict(game["load"].get("options", {})),
             text=text,
             path=str(path),
+            may_hit=tuple(game.get("may_hit", ())),
         )
 
     def _seconds(self, key: str, default_s: float) -> float:
@@ -283,16 +284,33 @@ class _Reading:
         settings = self._game.get("faults", {}).get(activity["name"], {})
         undo_reason = settings.get("undo_reason", found.undo_reason)
         self._check_definition((*place, "provider", "func"), found, undo_reason)
+        hold_s = self._hold_s(activity["name"], settings, found)
+        max_hold_s = DEFAULT_MAX_HOLD_S + (hold_s or 0.0)
         return FaultPlan(
             name=activity["name"],
             action=provider["func"],
             arguments=provider.get("arguments", {}),
             at_s=float(at_s),
-            max_hold_s=parse_duration_s(settings.get("max_hold", DEFAULT_MAX_HOLD_S)),
+            max_hold_s=parse_duration_s(settings.get("max_hold", max_hold_s)),
             loss=found.loss,
             undo=found.undo,
             undo_reason=undo_reason,
+            hold_s=hold_s,
         )
+
+    def _hold_s(self, name: str, settings: Mapping[str, Any], found: FaultDefinition) -> float | None:
+        """Return how long a fault is kept once it is proven; every fault that is taken back must say so."""
+        place = (*self._base, "faults", name)
+        if "hold" not in settings:
+            if found.undo != "none":
+                self._wrong((*self._base, "faults"), f"{name} does not say how long it is held", f"set {name}.hold")
+            return None
+        hold_s = parse_duration_s(settings["hold"])
+        if found.undo == "none":
+            self._wrong((*place, "hold"), f"{found.name} leaves nothing to take back", "leave hold out")
+        if "max_hold" in settings and parse_duration_s(settings["max_hold"]) <= hold_s:
+            self._wrong((*place, "max_hold"), "leaves no time for the evidence", f"more than hold, {hold_s:g} s")
+        return hold_s
 
     def _check_definition(self, place: KeyPath, found: FaultDefinition, undo_reason: str) -> None:
         if not found.evidence:

@@ -27,6 +27,7 @@ def recover(
     clock: Clock,
     run_id: str | None = None,
     *,
+    fault: str = "",
     step_limit_s: float = STEP_LIMIT_S,
     announce: Callable[[UndoRecord], None] = lambda record: None,
 ) -> tuple[UndoRecord, ...]:
@@ -36,6 +37,7 @@ def recover(
         ledger: Holds the records and carries them out; on a fresh client.
         clock: Dates the deadlines.
         run_id: Of which run; of every run where none is named.
+        fault: Of which fault; of every fault where none is named.
         step_limit_s: How long each step is tried again.
         announce: Told of each record before it is taken back.
 
@@ -47,7 +49,8 @@ def recover(
         PortError: The records could not be read within the limit, so nothing was taken back.
     """
     records = _retried(clock, step_limit_s)(ledger.open_records, run_id)
-    return tuple(_take_back(ledger, clock, record, step_limit_s, announce) for record in records)
+    wanted = [record for record in records if fault in {"", record.fault}]
+    return tuple(_take_back(ledger, clock, record, step_limit_s, announce) for record in wanted)
 
 
 def _take_back(

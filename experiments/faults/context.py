@@ -13,7 +13,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from harness.model.errors import GameDayError
 from harness.model.fault import FaultPlan
-from harness.ports import Clock, ClusterActor, Observation, Permit, UndoLedger
+from harness.model.target import Target
+from harness.ports import Clock, ClusterActor, Observation, Permit, UndoLedger, Victims
 
 R = TypeVar("R")
 Steps: TypeAlias = Generator[float, None, R]
@@ -61,12 +62,13 @@ class FaultContext:
         actor: What may be done to the cluster.
         ledger: Where the undo is written down before the deed.
         clock: The run's clock.
-        permit: Asks the conductor whether a fault (by name) may start now; must fail closed.
+        permit: Asks the conductor whether a fault (by name) may hit its victims now; must fail closed.
         emit: Sends an observation to the conductor, which alone numbers it.
         terminate_pods: Kills pods abruptly by name (chaosk8s' function in a real run).
         stopping: Returns why no further step may be taken, or an empty string.
         started_s: When the method started; `FaultPlan.at_s` counts from here.
         plan: The fault whose action is being called, or None between actions.
+        target: The run's target: its kind, its helper image, its commands.
     """
 
     run_id: str
@@ -74,12 +76,13 @@ class FaultContext:
     actor: ClusterActor
     ledger: UndoLedger
     clock: Clock
-    permit: Callable[[str], Permit]
+    permit: Callable[[str, Victims], Permit]
     emit: Callable[[Observation], None]
     terminate_pods: TerminatePods
     stopping: Callable[[], str] = lambda: ""
     started_s: float = 0.0
     plan: FaultPlan | None = None
+    target: Target | None = None
 
     def tell(self, fault: FaultPlan, step: str, **detail: Any) -> None:
         """Emit one step of a fault (kind ``fault``, see `harness.model.timeline`)."""

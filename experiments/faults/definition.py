@@ -1,19 +1,27 @@
-"""An entry of FAULTS for faults on pods. Values and previews; the deeds are in `pod`."""
+"""Entries of FAULTS: the general one, and the one for faults on pods. Values and previews; the deeds are elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from experiments.faults.context import FaultContext, Steps
-from experiments.faults.sequence import Act, carry_out
+from experiments.faults.evidence import Evidence, wait_for_pods
+from experiments.faults.sequence import Conduct, Deed, Selected, Work, carry_out
 from experiments.faults.targets import TargetError, choose, draw_seed, victims
 from harness.definitions import Preview
 from harness.model.errors import PortError
-from harness.model.fault import FaultPlan, Loss, Permission
+from harness.model.facts import PodFact
+from harness.model.fault import FaultPlan, Loss, ObjectRef, Permission
 from harness.model.selector import parse_selector
 from harness.ports import ClusterActor
+
+Act: TypeAlias = Callable[[FaultContext, FaultPlan, Sequence[PodFact]], Steps["PodDeed"]]
+"""Hits the chosen pods; yields the waits in between."""
+
+Needs: TypeAlias = Callable[[Mapping[str, Any]], tuple[Permission, ...]]
+"""What a fault with these arguments needs to be allowed."""
 
 POD_ARGUMENTS: Mapping[str, Any] = {
     "type": "object",
@@ -35,6 +43,75 @@ POD_ARGUMENTS: Mapping[str, Any] = {
 }
 
 
+def preview_of(conduct: Conduct, name: str, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
+    """Return whom a fault would hit and how each change would be taken back, by reading only."""
+    try:
+        selected = conduct.select(actor, arguments, draw_seed(seed, name, arguments))
+    except (TargetError, PortError) as error:
+        return Preview(0, (), str(error))
+    return Preview(selected.asked, selected.victims, "", selected.undo, selected.notes)
+
+
+def no_permissions(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+    """Return nothing: what it does needs no undo."""
+    del arguments
+    return ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of any kind.
+
+    Attributes:
+        name: Name of the action's function.
+        module: Module of the action's function.
+        loss: Kind of loss.
+        evidence: What proves that it bit.
+        conduct: Choice, deed and proof.
+        needs: What it needs to be allowed.
+        undo_needs: What taking it back needs to be allowed.
+        undo: How it is taken back: ``patch``, ``delete``, ``create``, ``command`` or ``none``.
+        undo_reason: Why nothing has to be taken back, for ``none``.
+        arguments_schema: JSON schema of its arguments.
+    """
+
+    name: str
+    module: str
+    loss: Loss
+    evidence: str
+    conduct: Conduct
+    needs: Needs
+    undo: str
+    arguments_schema: Mapping[str, Any]
+    undo_needs: Needs = no_permissions
+    undo_reason: str = ""
+
+    def permissions(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+        """Return what it needs to be allowed."""
+        return self.needs(arguments)
+
+    def undo_permissions(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+        """Return what taking it back needs to be allowed."""
+        return self.undo_needs(arguments)
+
+    def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
+        """Return whom it would hit, without touching anything."""
+        return preview_of(self.conduct, self.name, actor, arguments, seed)
+
+    def steps(self, context: FaultContext, plan: FaultPlan) -> Steps[dict[str, Any]]:
+        """Carry it out, step by step; see `sequence.carry_out`."""
+        return carry_out(context, plan, self.conduct)
+
+
+@dataclass(frozen=True, slots=True)
+class PodDeed:
+    """What a fault on pods did; see `sequence.Deed`."""
+
+    hit: tuple[PodFact, ...]
+    problem: str = ""
+    detail: tuple[tuple[str, Any], ...] = ()
+
+
 @dataclass(frozen=True)
 class PodFault:
     """A fault on pods chosen by labels.
@@ -44,7 +121,7 @@ class PodFault:
         module: Module of the action's function.
         loss: Kind of loss.
         evidence: What proves that it bit.
-        act: The deed.
+        deed: The deed.
         verbs: ``(verb, resource, subresource)`` it needs in the namespace of its pods.
         undo: How it is taken back.
         undo_reason: Why nothing has to be taken back.
@@ -55,7 +132,7 @@ class PodFault:
     module: str
     loss: Loss
     evidence: str
-    act: Act
+    deed: Act
     verbs: tuple[tuple[str, str, str], ...]
     undo: str = "none"
     undo_reason: str = "the controller of the pods makes new ones; a pod that is gone cannot be brought back"
@@ -66,15 +143,41 @@ class PodFault:
         namespace = str(arguments["namespace"])
         return tuple(Permission(v, resource, "", sub, namespace) for v, resource, sub in self.verbs)
 
+    def undo_permissions(self, arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+        """Return what taking it back needs to be allowed: to see whether the pod is gone."""
+        return (Permission("get", "pods", "", "", str(arguments["namespace"])),)
+
     def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
         """Return whom it would hit, without touching anything."""
-        try:
-            pods = actor.pods(str(arguments["namespace"]), parse_selector(str(arguments["selector"])))
-            chosen = choose(pods, arguments, draw_seed(seed, self.name, arguments))
-        except (TargetError, PortError) as error:
-            return Preview(0, (), str(error))
-        return Preview(len(chosen), tuple(victims(chosen)))
+        return preview_of(self, self.name, actor, arguments, seed)
 
     def steps(self, context: FaultContext, plan: FaultPlan) -> Steps[dict[str, Any]]:
         """Carry it out, step by step; see `sequence.carry_out`."""
-        return carry_out(context, plan, self.act)
+        return carry_out(context, plan, self)
+
+    # its conduct ----------------------------------------------------------------------------------------------------
+
+    def select(self, actor: ClusterActor, arguments: Mapping[str, Any], seed_text: str) -> Selected:
+        """Choose among the pods that serve."""
+        pods = actor.pods(str(arguments["namespace"]), parse_selector(str(arguments["selector"])))
+        chosen = choose(pods, arguments, seed_text)
+        reasons = tuple(f"Pod {pod.subject}: nothing: {self.undo_reason}" for pod in chosen)
+        return Selected(len(chosen), tuple(victims(chosen)), reasons, (), (pods, chosen))
+
+    def act(self, work: Work) -> Steps[Deed]:
+        """Write down that nothing has to be taken back, then hit the pods."""
+        _, chosen = work.selected.found
+        for pod in chosen:
+            ref = ObjectRef("v1", "Pod", pod.name, pod.namespace)
+            work.record(ref, pod.uid, self.undo, outcome=self.undo_reason)
+        work.recorded()
+        work.touch()
+        deed = yield from self.deed(work.context, work.plan, chosen)
+        return Deed(tuple(victims(deed.hit)), deed.problem, deed.detail, deed.hit)
+
+    def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
+        """Wait until every victim is gone and replaced."""
+        pods, _ = work.selected.found
+        pods_of = (str(work.arguments["namespace"]), parse_selector(str(work.arguments["selector"])))
+        before = frozenset(pod.uid for pod in pods)
+        return (yield from wait_for_pods(work.context, pods_of, deed.found, before, work.plan.max_hold_s))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.faults.context import FaultContext, Steps
 from harness.model.errors import PortError
@@ -16,10 +17,11 @@ LOOK_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was found, and what it means."""
+    """What was found, and what it means; ``detail`` goes into the event ``evidence`` as well."""
 
     effect: Effect
     reason: str
+    detail: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +122,31 @@ def _one_look(
         return look(victims, before_uids, context.actor.pods(*pods_of)), ""
     except PortError as error:  # the next look may succeed; the last failure goes into the reason
         return last, str(error)
+
+
+def wait_for(context: FaultContext, look: Callable[[], tuple[bool, str]], limit_s: float) -> Steps[Evidence]:
+    """Wait until a look finds the proof, a stop is asked for, or the limit passes.
+
+    Args:
+        context: What the fault works with.
+        look: Returns whether it bit and what was seen; a `PortError` is "not seen yet", and its text the reason.
+        limit_s: Longest wait in seconds.
+
+    Returns:
+        CONFIRMED with what was seen; else ABSENT, or UNCLEAR where the last look failed or a stop cut the wait short.
+    """
+    started_s = context.clock.now_s()
+    while True:
+        blind = ""
+        try:
+            bit, seen = look()
+        except PortError as error:
+            bit, seen, blind = False, str(error), str(error)
+        waited_s = context.clock.now_s() - started_s
+        if bit:
+            return Evidence(Effect.CONFIRMED, f"{seen} after {waited_s:.1f} s")
+        if context.stopping():
+            return Evidence(Effect.UNCLEAR, f"{seen} after {waited_s:.1f} s (stopped: {context.stopping()})")
+        if waited_s >= limit_s:
+            return Evidence(Effect.UNCLEAR if blind else Effect.ABSENT, f"{seen} after {waited_s:.1f} s")
+        yield LOOK_EVERY_S

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.faults.context import FaultContext, Steps, current, drive
-from experiments.faults.definition import PodFault
-from experiments.faults.sequence import Deed
+from experiments.faults.definition import PodDeed, PodFault
 from harness.model.facts import PodFact
 from harness.model.fault import FaultPlan, Loss
 
@@ -54,17 +53,17 @@ def evict_pods(namespace: str, selector: str, count: int | None = None, share: f
     return drive(EVICT_PODS.steps(context, plan), context.clock)
 
 
-def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[Deed]:
+def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
     yield from ()  # steps like those of every deed, though this one never waits
     namespace, names = str(plan.arguments["namespace"]), [pod.name for pod in chosen]
     accepted = set(context.terminate_pods(namespace, names, ABRUPT_GRACE_S))
     hit = tuple(pod for pod in chosen if pod.name in accepted)
     missed = [pod.name for pod in chosen if pod.name not in accepted]
     problem = f"not killed: {', '.join(missed)}" if missed else ""
-    return Deed(hit, problem, (("grace_s", ABRUPT_GRACE_S),))
+    return PodDeed(hit, problem, (("grace_s", ABRUPT_GRACE_S),))
 
 
-def _evict(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[Deed]:
+def _evict(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
     deadline_s = context.clock.now_s() + plan.max_hold_s
     hit: list[PodFact] = []
     problems: list[str] = []
@@ -77,7 +76,7 @@ def _evict(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) ->
             problems.append(problem)
         else:
             hit.append(pod)
-    return Deed(tuple(hit), "; ".join(problems), (("grace_s", "the pod's own"),))
+    return PodDeed(tuple(hit), "; ".join(problems), (("grace_s", "the pod's own"),))
 
 
 def _evict_one(context: FaultContext, plan: FaultPlan, pod: PodFact, deadline_s: float) -> Steps[str]:
@@ -105,7 +104,7 @@ KILL_PODS = PodFault(
     module=__name__,
     loss=Loss.ABRUPT,
     evidence=_REPLACED,
-    act=_kill,
+    deed=_kill,
     verbs=(("list", "pods", ""), ("get", "pods", ""), ("delete", "pods", "")),
 )
 
@@ -114,6 +113,6 @@ EVICT_PODS = PodFault(
     module=__name__,
     loss=Loss.EVICTION,
     evidence=_REPLACED,
-    act=_evict,
+    deed=_evict,
     verbs=(("list", "pods", ""), ("get", "pods", ""), ("create", "pods", "eviction")),
 )

@@ -23,7 +23,7 @@ from harness.model.errors import PortError, SpecError
 from harness.model.experiment import Experiment
 from harness.model.fault import FaultPlan
 from harness.model.target import Target
-from harness.ports import Observation, Permit, PermitOffice
+from harness.ports import Observation, Permit, PermitOffice, Victims
 
 COMMAND = (sys.executable, "-m", "harness.drivers.chaostoolkit_child")
 STOP_LIMIT_S = 5.0
@@ -163,23 +163,25 @@ class ChaosToolkitDriver:
         try:
             if message["m"] == "event":
                 self._news.append(Observation(**{key: message[key] for key in _EVENT_KEYS}))
-            asked = (str(message["fault"]), message["id"]) if message["m"] == "permit" else None
-        except (KeyError, TypeError) as error:  # `stop` reads too, and must never raise
+            asked = None
+            if message["m"] == "permit":
+                asked = (str(message["fault"]), tuple(dict(one) for one in message["victims"]), message["id"])
+        except (KeyError, TypeError, ValueError) as error:  # `stop` reads too, and must never raise
             self._note_unreadable(error)
             return
         if asked is not None:
             self._answer(*asked)
 
-    def _answer(self, fault: str, number: Any) -> None:
-        permit = self._permit(fault)
+    def _answer(self, fault: str, victims: Victims, number: Any) -> None:
+        permit = self._permit(fault, victims)
         if self._child is not None:
             told = {"m": "permit", "id": number, "granted": permit.granted, "reason": permit.reason}
             self._child.write(encode(told))
 
-    def _permit(self, fault: str) -> Permit:
+    def _permit(self, fault: str, victims: Victims) -> Permit:
         if self._stopped or self._office is None:
             return Permit(False, "the method was stopped")
-        return self._office.permit(fault)
+        return self._office.permit(fault, victims)
 
     def _judge(self, child: _Child) -> str:
         journal, problem = read_journal(self._logs / "journal.json")

@@ -28,7 +28,7 @@ from harness.drivers.chaostoolkit_job import ChaosJob, Message, decode_job, enco
 from harness.drivers.system_clock import RealClock
 from harness.model.errors import GameDayError, SpecError
 from harness.model.fault import FaultPlan
-from harness.ports import ClusterActor, Observation, Permit, UndoLedger
+from harness.ports import ClusterActor, Observation, Permit, UndoLedger, Victims
 
 PERMIT_LIMIT_S = 10.0
 """Forty polls of the conductor; no answer by then is a denial."""
@@ -123,10 +123,10 @@ class Channel:
         fields = {"t_s": seen.t_s, "actor": seen.actor, "kind": seen.kind, "subject": seen.subject}
         self.send({"m": "event", **fields, "detail": dict(seen.detail)})
 
-    def permit(self, fault: str) -> Permit:
-        """Ask whether a fault may start now; no answer is a denial."""
+    def permit(self, fault: str, victims: Victims = ()) -> Permit:
+        """Ask whether a fault may hit these victims now; no answer is a denial."""
         self._asked += 1
-        self.send({"m": "permit", "id": self._asked, "fault": fault})
+        self.send({"m": "permit", "id": self._asked, "fault": fault, "victims": [dict(one) for one in victims]})
         deadline_s = time.monotonic() + PERMIT_LIMIT_S
         while time.monotonic() < deadline_s:
             if self._stop.reason:
@@ -265,6 +265,7 @@ def run_child(control_fd: int, events_fd: int, connect: Connect = connect_cluste
         terminate_pods=terminate_pods,
         stopping=lambda: stop.reason,
         started_s=job.started_s,
+        target=job.target,
     )
     write_journal(Path(job.journal), run_method(job, context, stop))
     return 0

@@ -14,6 +14,7 @@ from harness.fakes.clock import FakeClock
 from harness.model.errors import GameDayError
 from harness.model.experiment import Experiment
 from harness.model.fault import FaultPlan
+from harness.model.target import Target
 from harness.ports import ClusterActor, Observation, PermitOffice, UndoLedger
 
 
@@ -23,6 +24,7 @@ class RunIdentity:
 
     run_id: str
     seed: int
+    target: Target | None = None
 
 
 class FakeChaos:
@@ -52,6 +54,7 @@ class FakeChaos:
             terminate_pods=self._actor.terminate_pods,
             stopping=lambda: self._stopping,
             started_s=self._clock.now_s(),
+            target=self._run.target,
         )
         self._steps = self._method(experiment.faults, context)
         self._wake_s, self._running = self._clock.now_s(), True

@@ -15,7 +15,7 @@ from harness.fakes.switches import Switches, passed
 from harness.model.errors import PortError, Refusal
 from harness.model.experiment import Scope
 from harness.model.facts import Fact, HpaFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
-from harness.model.fault import Permission, UndoRecord
+from harness.model.fault import ObjectRef, Permission, UndoRecord
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import EvictionResult, Observation
 
@@ -173,6 +173,34 @@ class FakeActor:
         found = [self.pod(namespace, name) for name in names]
         return [pod.name for pod in found if pod is not None and self.delete_pod(pod, grace_s)]
 
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Tell whether the twin has objects of a kind that can be read as a whole: not yet."""
+        return False
+
+    def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
+        """Read one object."""
+        return None
+
+    def find(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """List objects."""
+        return ()
+
+    def patch(
+        self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
+    ) -> Mapping[str, Any]:
+        """Set values of an object."""
+        raise PortError(SYSTEM, f"patch {ref}", "the twin has no such object")
+
+    def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create an object."""
+        raise PortError(SYSTEM, f"create {manifest['kind']}", "the twin makes no such object")
+
+    def delete(self, ref: ObjectRef, uid: str, grace_s: int | None = None) -> bool:
+        """Delete an object."""
+        return False
+
 
 def _blocked(cluster: SimulatedCluster, pdb: SimPdb) -> str:
     healthy = cluster.headroom(pdb) + pdb.min_available
@@ -189,9 +217,10 @@ class FakeLedger:
     switches: Switches = field(default_factory=Switches)
     records: list[UndoRecord] = field(default_factory=list)
 
-    def write(self, record: UndoRecord) -> None:
+    def write(self, record: UndoRecord) -> Mapping[str, Any]:
         """Store a record before the deed."""
         self.records.append(record)
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": record.record_id, "uid": f"record-{record.record_id}"}
 
     def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
         """Return records that are not done, newest first."""
@@ -242,3 +271,35 @@ class FakeLease:
         """Give it back."""
         self.holder = ""
         return True
+
+
+@dataclass
+class FakeSafety:
+    """A `SafetyWatch` in memory: the lever is pulled, or the reaper dies, when the switches say so."""
+
+    clock: FakeClock
+    switches: Switches = field(default_factory=Switches)
+
+    def start(self) -> None:
+        """Look once.
+
+        Raises:
+            Refusal: The lever is pulled, or there is no reaper.
+        """
+        trouble = self.trouble()
+        if trouble:
+            raise Refusal("halted" if "halt" in trouble else "reaper", trouble, "release it: `gameday halt --release`")
+
+    def trouble(self) -> str:
+        """Return why the run must stop."""
+        now_s = self.clock.now_s()
+        if passed(self.switches.halted_at_s, now_s):
+            return "the halt lever was pulled"
+        return "the reaper is gone" if passed(self.switches.reaper_lost_at_s, now_s) else ""
+
+    def ask(self) -> str:
+        """Return why no fault may start."""
+        return self.trouble()
+
+    def stop(self) -> None:
+        """Stop looking."""

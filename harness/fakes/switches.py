@@ -37,6 +37,8 @@ class Switches:
         undo_fails: No change can be taken back.
         lease_holder: Another run that holds the Lease.
         lease_lost_at_s: The Lease cannot be renewed from then on.
+        halted_at_s: Somebody pulls the halt lever.
+        reaper_lost_at_s: The reaper gives no sign of life from then on.
         pace_ratio: Real seconds that pass with each simulated one, so that a rehearsal can be interrupted.
     """
 
@@ -57,6 +59,8 @@ class Switches:
     undo_fails: bool = False
     lease_holder: str = ""
     lease_lost_at_s: float | None = None
+    halted_at_s: float | None = None
+    reaper_lost_at_s: float | None = None
     pace_ratio: float = 0.0
 
     @classmethod

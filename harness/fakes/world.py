@@ -18,7 +18,7 @@ from harness.fakes.chaos import FakeChaos, RunIdentity
 from harness.fakes.clock import STEP_S, FakeClock
 from harness.fakes.cluster import SimPdb, SimPod, SimulatedCluster, SimWorkload
 from harness.fakes.gateway import BUCKETS_S, SimRequest, SimulatedGateway
-from harness.fakes.kube import FakeActor, FakeLease, FakeLedger, FakeObserver
+from harness.fakes.kube import FakeActor, FakeLease, FakeLedger, FakeObserver, FakeSafety
 from harness.fakes.load import FakeLoad
 from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
 from harness.fakes.queue import SimulatedQueue
@@ -212,12 +212,13 @@ class Twin:
         return Drivers(
             clock=self.clock,
             load=self.load,
-            chaos=FakeChaos(actor, ledger, self.clock, RunIdentity(run_id, self._seed)),
+            chaos=FakeChaos(actor, ledger, self.clock, RunIdentity(run_id, self._seed, self.target)),
             observer=FakeObserver(self.cluster, self.clock, self.target, self.switches),
             actor=actor,
             metrics=self.metrics,
             ledger=ledger,
             lease=FakeLease(self.clock, self.switches),
+            safety=FakeSafety(self.clock, self.switches),
             run_dir=run_dir,
         )
 

@@ -4,6 +4,7 @@ GameDayError
 ├── SpecError         the file, setting or option is wrong (usage: exit 4)
 ├── Refusal           the target may not be touched, or not now (exit 20; identity: exit 4)
 ├── PortError         a system behind a port did not answer as it must
+│   └── ChangedMeanwhileError   an object is no longer in the state that a change was made for
 └── Stopped           a stop request ended the run early (exit 2)
 """
 
@@ -76,6 +77,10 @@ class PortError(GameDayError):
     def __str__(self) -> str:
         """Return ``system: operation: problem. remedy``."""
         return f"{self.system}: {self.operation}: {self.problem}" + (f" — {self.remedy}" if self.remedy else "")
+
+
+class ChangedMeanwhileError(PortError):
+    """An object is no longer in the state that a change was made for; nothing was written."""
 
 
 @dataclass(eq=False)

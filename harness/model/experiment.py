@@ -70,6 +70,7 @@ class Experiment:
         runbook: Path of the runbook, relative to the project.
         text: The file as written, for the record.
         path: Where it came from.
+        may_hit: Protected parts that it may hit all the same, as in `Target.protected`.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Experiment:
     load_options: Mapping[str, str | int | float] = field(default_factory=dict)
     text: str = ""
     path: str = ""
+    may_hit: tuple[str, ...] = ()
 
     @property
     def expected_duration_s(self) -> float:

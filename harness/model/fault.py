@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from harness.model.time import Window
+
+RUN_LABEL = "gameday.local/run"
+"""Every object that a run made carries it, with the run's id as `run_label` writes it."""
+
+OWNER_ANNOTATION = "gameday.local/changed-by"
+"""Begins the name of the annotation that travels in the same PATCH as a change (DESIGN U1)."""
+
+LABEL_CHARACTERS_MAX = 63
+
+
+def run_label(run_id: str) -> str:
+    """Return a run id as a label value (63 characters at most); a longer one is cut and made unique by its digest."""
+    text = re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
+    if len(text) <= LABEL_CHARACTERS_MAX and text == run_id:
+        return text
+    return f"{text[:50].rstrip('-._')}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+def owner_annotation(run_id: str, record_id: str) -> str:
+    """Return the name of the annotation by which a change of ours is known; one a record."""
+    return f"{OWNER_ANNOTATION}.{hashlib.sha256(f'{run_id}/{record_id}'.encode()).hexdigest()[:12]}"
 
 
 class Effect(StrEnum):
@@ -24,12 +47,18 @@ class Loss(StrEnum):
     ABRUPT = "abrupt kill"
     GRACEFUL = "graceful delete"
     EVICTION = "eviction"
+    DRAIN = "node drain"
+    NODE = "node loss"
+    CRASH = "container crash"
+    HANG = "hang"
+    CAPACITY = "capacity taken"
+    DEPENDENCY = "dependency fault"
     NONE = "none"
 
     @property
     def voluntary(self) -> bool:
         """Tell whether a disruption budget is asked before this loss."""
-        return self is Loss.EVICTION
+        return self in {Loss.EVICTION, Loss.DRAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +91,8 @@ class FaultPlan:
         loss: Kind of loss.
         undo: How it is taken back; ``none`` only with ``undo_reason``.
         undo_reason: Why nothing has to be taken back.
+        hold_s: How long its effect is kept once it is proven; the conductor takes it back then, while the method goes
+            on. None keeps it until the recovery phase.
     """
 
     name: str
@@ -72,6 +103,21 @@ class FaultPlan:
     loss: Loss
     undo: str = "none"
     undo_reason: str = ""
+    hold_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """Names one object of a cluster. ``namespace`` is empty for cluster objects."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        """Return ``Kind namespace/name`` or ``Kind name``."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +158,14 @@ class UndoRecord:
         namespace: Empty for cluster objects.
         name: Of the object.
         uid: Of the object; an undo on another uid is refused.
-        operation: ``patch``, ``delete``, ``create`` or ``none`` (nothing to restore, a controller replaces it).
+        operation: ``patch``, ``delete``, ``create``, ``command`` (a command of the target, named in ``applied``) or
+            ``none`` (nothing to restore, a controller replaces it).
         prior: Values before, by JSON pointer.
         applied: Values that we set, by JSON pointer; an undo restores only what still has them.
         deadline_unix_s: When the reaper takes it back, whatever the run does.
         done: Whether it was taken back.
         outcome: What the undo found.
+        subresource: Part of the object that is written, such as ``status``, or empty.
     """
 
     record_id: str
@@ -134,3 +182,4 @@ class UndoRecord:
     deadline_unix_s: float = 0.0
     done: bool = False
     outcome: str = ""
+    subresource: str = ""

@@ -34,6 +34,15 @@ class Target:
         signals: The query pack by signal name.
         header_names: Headers of the load whose values come from the environment (``NAME`` → ``GAMEDAY_HEADER_NAME``).
         addresses: Further addresses by name, such as ``redis_url``.
+        protected: What no fault may hit unless the experiment names it, as ``namespace/label=value``.
+        workload_share_max: Largest share of a workload's Ready pods that one fault may hit.
+        pool_share_max: Largest share of a pool's Ready nodes that may be hit at a time.
+        pool_label: Node label that names the pool.
+        allowed_hours: When runs may start, such as ``Mon-Fri 09:00-16:00 Europe/Berlin``; empty means always.
+        helper_image: Image of helper pods that only wait.
+        helper_command: What they run, or empty for the image's own.
+        commands: Commands of this machine that stand for what no API can do (``node_stop``, ``node_start``), each with
+            ``{node}`` in its arguments. Never taken from a cluster.
     """
 
     name: str
@@ -57,6 +66,14 @@ class Target:
     signals: Mapping[str, Signal] = field(default_factory=dict)
     header_names: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
+    protected: tuple[str, ...] = ()
+    workload_share_max: float = 0.5
+    pool_share_max: float = 0.5
+    pool_label: str = "gameday.local/pool"
+    allowed_hours: str = ""
+    helper_image: str = "registry.k8s.io/pause:3.10"
+    helper_command: tuple[str, ...] = ()
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

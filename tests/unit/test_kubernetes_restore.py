@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from harness.drivers.kubernetes.restore import escape, plan_restoration, recreated, resolve
+from harness.drivers.kubernetes.restore import plan_restoration, recreated
 from harness.model.fault import UndoRecord
+from harness.model.pointer import escape, resolve
 
 OWNER = "/metadata/annotations/gameday.local~1owner"
 CORDON = "/spec/unschedulable"

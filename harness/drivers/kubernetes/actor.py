@@ -1,4 +1,4 @@
-"""`ClusterActor` on a real API server: what faults may do to pods. Each write carries a uid precondition.
+"""`ClusterActor` on a real API server: what faults may do. Each write of what exists carries a uid precondition.
 
 One request a call, no retry: how often a blocked eviction is asked again is the fault's decision (CASES B14).
 """
@@ -6,17 +6,29 @@ One request a call, no retry: how often a blocked eviction is asked again is the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from harness.drivers.kubernetes.connection import Call, Connection
+from harness.drivers.kubernetes.connection import JSON_PATCH, Call, Connection
 from harness.drivers.kubernetes.facts import pdb_fact, pod_fact
-from harness.drivers.kubernetes.failures import ApiError
-from harness.drivers.kubernetes.resources import NOT_FOUND, PDBS, PODS, list_all, read, selector_text
-from harness.model.errors import PortError
+from harness.drivers.kubernetes.failures import SYSTEM, ApiError
+from harness.drivers.kubernetes.resources import (
+    NOT_FOUND,
+    PDBS,
+    PODS,
+    Resource,
+    find_resource,
+    list_all,
+    read,
+    selector_text,
+)
+from harness.drivers.kubernetes.restore import preconditions
+from harness.model.errors import ChangedMeanwhileError, PortError
 from harness.model.facts import PdbFact, PodFact
-from harness.model.fault import Permission
+from harness.model.fault import ObjectRef, Permission
+from harness.model.pointer import Operation, set_operations
 from harness.ports import EvictionResult
 
-CONFLICT = 409
+CONFLICT, UNPROCESSABLE = 409, 422
 TOO_MANY = 429
 SERVER_ERROR = 500
 EVICTION_LIMIT_S = 20.0
@@ -27,10 +39,11 @@ OVERLAP_TEXT = "more than one PodDisruptionBudget"
 
 
 class KubernetesActor:
-    """Lists, deletes and evicts pods."""
+    """Reads objects, patches, creates and deletes them; lists, deletes and evicts pods."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._resources: dict[tuple[str, str], Resource] = {}
 
     def pods(self, namespace: str, selector: Mapping[str, str]) -> Sequence[PodFact]:
         """List pods by labels, now."""
@@ -84,6 +97,93 @@ class KubernetesActor:
         """Kill pods abruptly by name; returns the names that were accepted."""
         found = [self.pod(namespace, name) for name in names]
         return [pod.name for pod in found if pod is not None and self.delete_pod(pod, grace_s)]
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Tell whether the cluster serves a kind."""
+        return find_resource(self._connection, api_version, kind) is not None
+
+    def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
+        """Read one object, or None where there is none."""
+        return read(self._connection, self._resource(ref.api_version, ref.kind), ref.namespace, ref.name)
+
+    def find(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """List objects, now."""
+        query = {"labelSelector": selector, "fieldSelector": field_selector}
+        resource = self._resource(api_version, kind)
+        return list_all(self._connection, resource, namespace, {k: v for k, v in query.items() if v})[0]
+
+    def patch(
+        self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
+    ) -> Mapping[str, Any]:
+        """Set values by pointer on exactly the state that was seen.
+
+        Raises:
+            ChangedMeanwhileError: It is no longer in that state.
+            PortError: The API server refused, or did not answer: whether it was written is then unknown.
+        """
+        operations: list[Operation] = []
+        for pointer, value in values.items():
+            operations += set_operations(seen, operations, pointer, value)
+        path = self._resource(ref.api_version, ref.kind).path(ref.namespace, ref.name, subresource)
+        body = [*preconditions(seen), *operations]
+        call = Call(f"patch {ref}", "PATCH", path, body=body, content_type=JSON_PATCH)
+        try:
+            return self._connection.send(call)
+        except ApiError as error:
+            if error.status not in {CONFLICT, UNPROCESSABLE, NOT_FOUND} or self._same(ref, seen):
+                raise
+            raise ChangedMeanwhileError(SYSTEM, call.operation, error.problem, "read it again") from error
+
+    def _same(self, ref: ObjectRef, seen: Mapping[str, Any]) -> bool:
+        """Tell whether an object is still in the state that was seen, so that a refusal must have another reason."""
+        present = self.get(ref)
+        return present is not None and all(
+            present["metadata"][key] == seen["metadata"][key] for key in ("uid", "resourceVersion")
+        )
+
+    def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create an object and return it.
+
+        Raises:
+            PortError: The API server refused.
+        """
+        resource, meta = self._resource(manifest["apiVersion"], manifest["kind"]), manifest["metadata"]
+        what = f"create {manifest['kind']} {meta.get('name') or meta.get('generateName')}"
+        path = resource.path(meta.get("namespace", ""))
+        return self._connection.send(Call(what, "POST", path, body=dict(manifest)))
+
+    def delete(self, ref: ObjectRef, uid: str, grace_s: int | None = None) -> bool:
+        """Delete an object by uid. Returns False where it was gone already.
+
+        Raises:
+            PortError: The API server refused.
+        """
+        options: dict[str, object] = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        path = self._resource(ref.api_version, ref.kind).path(ref.namespace, ref.name)
+        try:
+            self._connection.send(Call(f"delete {ref}", "DELETE", path, body=options))
+        except ApiError as error:
+            if error.status not in {NOT_FOUND, CONFLICT}:
+                raise
+            present = self.get(ref)
+            if present is not None and present["metadata"]["uid"] == uid:
+                raise
+            return False
+        return True
+
+    def _resource(self, api_version: str, kind: str) -> Resource:
+        key = (api_version, kind)
+        if key not in self._resources:
+            found = find_resource(self._connection, api_version, kind)
+            if found is None:
+                problem = f"the cluster serves no {kind} of {api_version}"
+                raise PortError(SYSTEM, f"find {kind}", problem, "is its CRD installed?")
+            self._resources[key] = found
+        return self._resources[key]
 
     def _gone(self, error: ApiError, pod: PodFact) -> bool:
         """Tell whether a refusal means that the pod of this uid is no more (404, or another pod has its name)."""

@@ -26,9 +26,7 @@ from harness.drivers.kubernetes.resources import (
     Resource,
     list_all,
 )
-
-RUN_LABEL = "gameday.local/run"
-"""Every object that a run made carries it, with the run's id."""
+from harness.model.fault import RUN_LABEL
 
 TRACE_ANNOTATION = "gameday.local/last-undo"
 """Left by an undo on the object it wrote; no residue."""

@@ -14,7 +14,6 @@ from dataclasses import asdict, fields, replace
 
 from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, Call, Connection, Json
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
-from harness.drivers.kubernetes.fingerprint import RUN_LABEL
 from harness.drivers.kubernetes.resources import (
     CONFIG_MAPS,
     NOT_FOUND,
@@ -26,7 +25,7 @@ from harness.drivers.kubernetes.resources import (
 )
 from harness.drivers.kubernetes.restore import plan_restoration, recreated
 from harness.model.errors import PortError
-from harness.model.fault import Permission, UndoRecord
+from harness.model.fault import RUN_LABEL, Permission, UndoRecord, run_label
 
 SCHEMA = "gameday.undo/1"
 STATE_LABEL = "gameday.local/undo"
@@ -51,8 +50,12 @@ class KubernetesLedger:
         self._connection = connection
         self._namespace = namespace
 
-    def write(self, record: UndoRecord) -> None:
+    def write(self, record: UndoRecord) -> Json:
         """Store a record before the deed.
+
+        Returns:
+            An ownerReference to it: a helper object of this namespace that carries it goes when the record goes, also
+            one that a dying process creates late.
 
         Raises:
             PortError: It is not stored: the deed must not be done.
@@ -65,19 +68,21 @@ class KubernetesLedger:
         }
         operation = f"write the undo record of {record.fault}"
         try:
-            self._connection.send(Call(operation, "POST", CONFIG_MAPS.path(self._namespace), body=body))
+            stored = self._connection.send(Call(operation, "POST", CONFIG_MAPS.path(self._namespace), body=body))
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
             remedy = f"kubectl create namespace {self._namespace}"
             raise PortError(SYSTEM, operation, f"there is no namespace {self._namespace}", remedy) from error
+        meta = stored["metadata"]
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": meta["name"], "uid": meta["uid"]}
 
     def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
         """Return records that are not done, newest first; of every run where none is named.
 
         A record that cannot be read is returned all the same, as one that no undo can carry out: it must not be lost.
         """
-        labels = {STATE_LABEL: OPEN, **({RUN_LABEL: _label(run_id)} if run_id is not None else {})}
+        labels = {STATE_LABEL: OPEN, **({RUN_LABEL: run_label(run_id)} if run_id is not None else {})}
         items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, {"labelSelector": selector_text(labels)})
         return [_record(item) for item in sorted(items, key=_written, reverse=True)]
 
@@ -98,7 +103,7 @@ class KubernetesLedger:
 
     def close(self, run_id: str) -> None:
         """Remove the done records of a run; open ones stay."""
-        query = {"labelSelector": selector_text({STATE_LABEL: DONE, RUN_LABEL: _label(run_id)})}
+        query = {"labelSelector": selector_text({STATE_LABEL: DONE, RUN_LABEL: run_label(run_id)})}
         path = CONFIG_MAPS.path(self._namespace)
         self._connection.send(Call(f"remove the done undo records of {run_id}", "DELETE", path, query))
 
@@ -155,7 +160,7 @@ class KubernetesLedger:
         present = read(self._connection, resource, record.namespace, record.name)
         if present is None or (record.uid and present["metadata"]["uid"] != record.uid):
             return "gone already"
-        if not record.uid and (present["metadata"].get("labels") or {}).get(RUN_LABEL) != _label(record.run_id):
+        if not record.uid and (present["metadata"].get("labels") or {}).get(RUN_LABEL) != run_label(record.run_id):
             return f"left alone: {record.kind} {record.name} does not carry {RUN_LABEL} of this run"
         uid = present["metadata"]["uid"]
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
@@ -221,16 +226,8 @@ def _name(record: UndoRecord) -> str:
     return f"gameday-undo-{readable}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
 
 
-def _label(run_id: str) -> str:
-    """Return a run id as a label value (63 characters at most); a longer one is cut and made unique by its digest."""
-    text = re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
-    if len(text) <= 63 and text == run_id:  # noqa: PLR2004 - Kubernetes' limit
-        return text
-    return f"{text[:50].rstrip('-._')}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
-
-
 def _labels(record: UndoRecord) -> dict[str, str]:
-    return {RUN_LABEL: _label(record.run_id), STATE_LABEL: DONE if record.done else OPEN}
+    return {RUN_LABEL: run_label(record.run_id), STATE_LABEL: DONE if record.done else OPEN}
 
 
 def _text(record: UndoRecord) -> str:

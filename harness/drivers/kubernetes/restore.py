@@ -8,15 +8,15 @@ which carries an older one, fails (DESIGN U1).
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.drivers.kubernetes.fingerprint import TRACE_ANNOTATION
 from harness.model.fault import UndoRecord
+from harness.model.pointer import Operation, escape, resolve, set_operations
 
 Json = Mapping[str, Any]
-Operation = dict[str, Any]
 
 _SERVER_MADE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
@@ -63,57 +63,21 @@ def plan_restoration(record: UndoRecord, obj: Json, trace: str) -> Restoration:
             already.append(pointer)
         elif current == applied:
             restored.append(pointer)
-            operations += _set(obj, operations, pointer, prior)
+            operations += set_operations(obj, operations, pointer, prior)
         else:
             foreign[pointer] = current
-    operations += _set(obj, operations, f"/metadata/annotations/{escape(TRACE_ANNOTATION)}", trace)
-    return Restoration((*_preconditions(obj), *operations), tuple(restored), tuple(already), foreign)
+    operations += set_operations(obj, operations, f"/metadata/annotations/{escape(TRACE_ANNOTATION)}", trace)
+    return Restoration((*preconditions(obj), *operations), tuple(restored), tuple(already), foreign)
 
 
-def _preconditions(obj: Json) -> list[Operation]:
+def preconditions(obj: Json) -> list[Operation]:
+    """Return the operations that make a patch fail on any other object, or on any other state of it."""
     meta = obj["metadata"]
     return [
         {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
         # Written, not tested: a patch that names a resourceVersion is refused with 409 where it is not the present one.
         {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
     ]
-
-
-def _set(obj: Json, planned: Sequence[Operation], pointer: str, value: Any) -> list[Operation]:
-    """Return operations that set a pointer (None removes it), with the parents that it lacks."""
-    current = resolve(obj, pointer)
-    test = [] if current is None else [{"op": "test", "path": pointer, "value": current}]
-    if value is None:
-        return [*test, {"op": "remove", "path": pointer}]
-    if current is not None:
-        return [*test, {"op": "replace", "path": pointer, "value": value}]
-    made = {operation["path"] for operation in planned}
-    parents = [p for p in _parents(pointer) if resolve(obj, p) is None and p not in made]
-    return [*({"op": "add", "path": p, "value": {}} for p in parents), {"op": "add", "path": pointer, "value": value}]
-
-
-def _parents(pointer: str) -> list[str]:
-    parts = pointer.split("/")[1:-1]
-    return ["/" + "/".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def resolve(obj: Any, pointer: str) -> Any:
-    """Return the value at a JSON pointer (RFC 6901), or None where there is none."""
-    found = obj
-    for raw in pointer.split("/")[1:]:
-        part = raw.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, Mapping):
-            found = found.get(part)
-        elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
-            found = found[int(part)]
-        else:
-            return None
-    return found
-
-
-def escape(part: str) -> str:
-    """Return a key as one part of a JSON pointer."""
-    return part.replace("~", "~0").replace("/", "~1")
 
 
 def recreated(record: UndoRecord) -> dict[str, Any]:

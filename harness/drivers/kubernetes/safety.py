@@ -1,0 +1,136 @@
+"""`SafetyWatch` on a real cluster: the halt lever (a ConfigMap) and the reaper's Lease, read every second in a thread.
+
+Looks only; pulling the lever is `gameday halt`, and what the reaper does is `harness.reaper`. Old news is trouble: a run
+that cannot see the lever must not go on as if nobody had pulled it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from harness.drivers.kubernetes.connection import Call, Connection, Json
+from harness.drivers.kubernetes.facts import unix_s
+from harness.drivers.kubernetes.failures import ApiError
+from harness.drivers.kubernetes.resources import CONFIG_MAPS, LEASES, NOT_FOUND
+from harness.model.errors import PortError, Refusal
+from harness.model.fault import Permission
+
+HALT_NAME = "gameday-halt"
+REAPER_NAME = "gameday-reaper"
+LOOK_EVERY_S = 1.0
+CALL_LIMIT_S = 4.0
+STALE_S = 15.0
+"""As long as the run's own Lease: by then the reaper takes everything back anyway."""
+
+SKEW_MARGIN_S = 2.0
+JOIN_LIMIT_S = CALL_LIMIT_S + 2.0
+
+
+class KubernetesSafety:
+    """Reads the lever and the reaper's sign of life."""
+
+    def __init__(
+        self, connection: Connection, namespace: str, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Prepare; sends nothing.
+
+        Args:
+            connection: The cluster.
+            namespace: The target's ``system_namespace``.
+            monotonic_s: Clock by which news grow old.
+        """
+        self._connection, self._namespace, self._monotonic_s = connection, namespace, monotonic_s
+        self._found = ""
+        self._looked_s = monotonic_s()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look once, then keep looking.
+
+        Raises:
+            Refusal: Halted, or no reaper is alive.
+            PortError: No answer.
+        """
+        code, found = self._look()
+        if found:
+            raise Refusal(code, found, _REMEDIES[code])
+        self._thread = threading.Thread(target=self._keep, name="safety", daemon=True)
+        self._thread.start()
+
+    def trouble(self) -> str:
+        """Return why the run must stop, by the last look; at once."""
+        age_s = self._monotonic_s() - self._looked_s
+        if self._thread is not None and age_s >= STALE_S:
+            return f"the halt lever and the reaper could not be seen for {age_s:.0f} s"
+        return self._found
+
+    def ask(self) -> str:
+        """Look now and return why no fault may start; no answer is a reason."""
+        try:
+            return self._look()[1]
+        except PortError as error:
+            return f"the halt lever and the reaper cannot be seen: {error}"
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(JOIN_LIMIT_S)
+
+    def _keep(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            try:
+                self._look()
+            except PortError:
+                continue  # `trouble` says so once it lasts
+
+    def _look(self) -> tuple[str, str]:
+        sent_s = self._monotonic_s()
+        lever, _ = self._read(CONFIG_MAPS.path(self._namespace, HALT_NAME))
+        lease, server_unix_s = self._read(LEASES.path(self._namespace, REAPER_NAME))
+        code, found = ("halted", halt_text(lever)) if lever is not None else ("reaper", _reaper(lease, server_unix_s))
+        self._found, self._looked_s = found, sent_s
+        return code, found
+
+    def _read(self, path: str) -> tuple[Json | None, float]:
+        call = Call("read the halt lever and the reaper's Lease", "GET", path, timeout_s=CALL_LIMIT_S)
+        try:
+            found, server_unix_s = self._connection.send_dated(call)
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return None, time.time()
+        return found, time.time() if server_unix_s is None else server_unix_s
+
+
+_REMEDIES = {
+    "halted": "release it once it is safe: `gameday halt --release`",
+    "reaper": "nothing would take a fault back if this run died; start one: `gameday reaper` (docs/targets.md)",
+}
+
+
+def halt_text(lever: Json) -> str:
+    """Return who pulled the lever, and why."""
+    data = lever.get("data") or {}
+    by, reason = data.get("by") or "somebody", data.get("reason") or "no reason given"
+    return f"the halt lever was pulled by {by}: {reason}"
+
+
+def _reaper(lease: Json | None, server_unix_s: float) -> str:
+    spec = (lease or {}).get("spec") or {}
+    if not spec.get("holderIdentity"):
+        return "no reaper is alive"
+    age_s = server_unix_s - (unix_s(spec.get("renewTime")) or 0.0)
+    alive = age_s < float(spec.get("leaseDurationSeconds") or 0) + SKEW_MARGIN_S
+    return "" if alive else f"the reaper gave its last sign of life {age_s:.0f} s ago"
+
+
+def safety_permissions(namespace: str) -> tuple[Permission, ...]:
+    """Return what looking needs to be allowed in the system namespace."""
+    return (
+        Permission("get", CONFIG_MAPS.plural, "", "", namespace),
+        Permission("get", LEASES.plural, LEASES.group, "", namespace),
+    )
