@@ -352,3 +352,41 @@ def test_a_document_knows_the_lines_of_its_keys() -> None:
     document = read_document("a:\n  - b: 1\n    c: 2\n", "f")
     assert document.lines[("a", 0, "c")] == 3
     assert document.error(("a", 0, "missing"), "x").where == "f:2"
+
+
+def held(settings: str) -> Experiment:
+    """Read the good file with its fault `a` replaced by one that has to be taken back."""
+    faults = {**FAULTS, "kill_pods": replace(FAULTS["kill_pods"], undo="patch")}
+    data = good()
+    data["method"] = data["method"][:1]
+    data["extensions"][0]["faults"] = {"a": yaml.safe_load(settings)}
+    return read(text_of(data), faults=faults)
+
+
+def test_a_fault_that_is_taken_back_is_held_as_long_as_the_file_says() -> None:
+    (plan,) = held("{hold: 20s}").faults
+    assert (plan.hold_s, plan.max_hold_s) == (20.0, 50.0)  # 30 s on top for its evidence
+
+    (plan,) = held("{hold: 20s, max_hold: 45s}").faults
+    assert (plan.hold_s, plan.max_hold_s) == (20.0, 45.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("{max_hold: 20s}", "a does not say how long it is held — set a.hold"),
+        ("{hold: 20s, max_hold: 20s}", "leaves no time for the evidence"),
+        ("{hold: 40s}", "ends after the burst"),
+    ],
+)
+def test_a_fault_whose_hold_cannot_be_kept_is_refused(settings: str, problem: str) -> None:
+    with pytest.raises(SpecError, match=problem):
+        held(settings)
+
+
+def test_a_hold_on_a_fault_that_leaves_nothing_to_take_back_is_refused() -> None:
+    data = good()
+    data["extensions"][0]["faults"] = {"a": {"hold": "5s"}}
+
+    with pytest.raises(SpecError, match="leaves nothing to take back"):
+        read(text_of(data))
