@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -20,7 +20,7 @@ from harness.gates import EverHeld, HeldFor
 from harness.model.errors import GameDayError, PortError, Refusal, Stopped
 from harness.model.experiment import Experiment
 from harness.model.facts import FACTS
-from harness.model.fault import Permission, UndoRecord
+from harness.model.fault import Permission
 from harness.model.load import LoadPlan
 from harness.model.record import Ending, no_requests
 from harness.model.signal import Harvest
@@ -28,7 +28,7 @@ from harness.model.target import Target
 from harness.model.time import PhaseName, Window
 from harness.ports import Drivers, Victims
 from harness.pulse import Journal, Pulse, StopFlag
-from harness.undo import STEP_LIMIT_S, recover
+from harness.undoing import Undoing
 
 WARM_UP_LIMIT_S = 90.0
 """A fresh cluster has no pod metrics for its first minute (CASES F20)."""
@@ -36,9 +36,6 @@ WARM_UP_LIMIT_S = 90.0
 LOOK_EVERY_S = 1.0
 GATE_LIMIT_S = 15.0
 GATE_HOLD_S = 3.0
-RELEASE_LIMIT_S = 8.0
-"""Of one undo while the method goes on: shorter than a fault waits for its permit. What fails is tried again later."""
-
 QUIET_SCRAPES = 3
 """Scrapes before the first request and after the last answer, so that counters have quiescent edges (DESIGN §5)."""
 
@@ -108,7 +105,7 @@ class Conductor:
         self._signals = signals
         self._base_permissions = permissions
         self._pulse = Pulse(experiment, target, drivers, journal, stop, live, self._objection)
-        self._released: set[str] = set()
+        self._undoing = Undoing(experiment, drivers, self._pulse, run_id)
         self._taken_back = False
         self._chaos_failure = ""
         self.outcome = Outcome()
@@ -312,29 +309,16 @@ class Conductor:
             if self._experiment.faults:
                 chaos.start(self._experiment, pulse)
             over = self._stage_passed(self._experiment.load.stages[-1].name)
-            pulse.wait_until(lambda: self._release_due() or over(), self._experiment.load.duration_s)
+            pulse.wait_until(lambda: self._undoing.release_due() or over(), self._experiment.load.duration_s)
             holds_s = sum(plan.max_hold_s for plan in self._experiment.faults)
-            pulse.wait_until(lambda: self._release_due() or not self._unfinished(), holds_s + GATE_LIMIT_S)
+            pulse.wait_until(
+                lambda: self._undoing.release_due() or not (chaos.running or self._undoing.holds),
+                holds_s + GATE_LIMIT_S,
+            )
             pulse.permits_open = False
             self._note_chaos_failure()
             if pulse.load_lost:
                 raise _EndedEarlyError(Ending.ABORTED, f"the load generator was lost: {pulse.load_lost}")
-
-    def _unfinished(self) -> bool:
-        """Tell whether the method still runs, or a fault that bit has not been held as long as it asks."""
-        held = (p for p in self._experiment.faults if p.hold_s is not None and p.name in self._pulse.proven_s)
-        return self._drivers.chaos.running or any(plan.name not in self._released for plan in held)
-
-    def _release_due(self) -> bool:
-        """Take back each fault that was held as long as it asks; the method goes on meanwhile. Always False."""
-        for plan in self._experiment.faults:
-            proven_s = self._pulse.proven_s.get(plan.name)
-            if plan.hold_s is None or proven_s is None or plan.name in self._released:
-                continue
-            if self._pulse.now_s >= proven_s + plan.hold_s:
-                self._released.add(plan.name)
-                self._undo(RELEASE_LIMIT_S, plan.name)
-        return False
 
     def _objection(self, fault: str, victims: Victims) -> str:
         return guard.object_to_victims(self._experiment, self._target, self._facts(), fault, victims)
@@ -362,29 +346,8 @@ class Conductor:
 
     def _undo_all(self) -> None:
         self._taken_back = True
-        self._undo(STEP_LIMIT_S)
-
-    def _undo(self, step_limit_s: float, fault: str = "") -> None:
-        """Take back what is open, of one fault or of all; what fails stays open and is tried again at the end."""
-        ledger, clock = self._drivers.ledger, self._drivers.clock
-        told = self._say_undoing
-        try:
-            records = recover(ledger, clock, self._run_id, fault=fault, step_limit_s=step_limit_s, announce=told)
-        except PortError as error:
-            self._pulse.say("undo", fault or "all", {"step": "failed", "record_id": "", "outcome": str(error)})
-            return
-        for record in records:
-            self._say_undone(record)
-        known = {record["record_id"]: record for record in self.outcome.undo}
-        known |= {record.record_id: asdict(record) for record in records}
-        self.outcome.undo = tuple(known.values())
-
-    def _say_undoing(self, record: UndoRecord) -> None:
-        self._pulse.say("undo", record.fault, {"step": "start", "record_id": record.record_id, "outcome": ""})
-
-    def _say_undone(self, record: UndoRecord) -> None:
-        step = "done" if record.done else "failed"
-        self._pulse.say("undo", record.fault, {"step": step, "record_id": record.record_id, "outcome": record.outcome})
+        self._undoing.undo_all()
+        self.outcome.undo = self._undoing.outcomes
 
     def _settle(self) -> None:
         self._wait_scrapes()

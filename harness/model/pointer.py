@@ -99,6 +99,5 @@ def _parents(pointer: str) -> list[tuple[str, Any]]:
     """Return each parent of a pointer with what it is made of: a list where its child is named by fields."""
     parts = pointer.split("/")[1:]
     return [
-        ("/" + "/".join(parts[: n + 1]), [] if _by_fields(_plain(parts[n + 1])) else {})
-        for n in range(len(parts) - 1)
+        ("/" + "/".join(parts[: n + 1]), [] if _by_fields(_plain(parts[n + 1])) else {}) for n in range(len(parts) - 1)
     ]

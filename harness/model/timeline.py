@@ -14,9 +14,10 @@ Event kinds (actor in brackets) and their details:
     load       [load]    subject=stage, detail=LoadSnapshot fields
     load-edge  [load]    subject="first-request"|"last-answer"|"lost"|"started"|"ended", detail={...}
     fault      [chaos]   subject=fault name, detail={"step": "due"|"permit"|"denied"|"undo-recorded"|"acted"|
-                          "evidence"|"failed", "action", "victims": [{"kind", "namespace", "name", "uid"}],
+                          "progress"|"evidence"|"failed", "action", "victims": [{"kind", "namespace", "name", "uid"}],
                           "asked": int, "effect", "reason", "loss"}
-    undo       [harness] subject=fault name, detail={"step": "start"|"done"|"failed", "record_id", "outcome"}
+    undo       [harness] subject=fault name, detail={"step": "start"|"done"|"failed", "record_id", "operation",
+                          "outcome"}
     sample     [metrics] subject=signal, detail={"value": float, "labels": {...}}: the live view, never judged
     residue    [harness] subject=object, detail={"difference", "ours": bool, "command": str}
     note       [any]     subject=free, detail={"message"}
@@ -24,6 +25,7 @@ Event kinds (actor in brackets) and their details:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -106,10 +108,15 @@ class Timeline:
         for event in self.of("fault"):
             by_fault.setdefault(event.subject, []).append(event)
         acted = (events for events in by_fault.values() if any(e.detail.get("step") == "permit" for e in events))
-        return tuple(_fold(events) for events in acted)
+        return tuple(_fold(events, self._taken_back_s(events[0].subject)) for events in acted)
+
+    def _taken_back_s(self, fault: str) -> float:
+        """Return when the last change of a fault was taken back; minus infinity where nothing had to be."""
+        undone = (e for e in self.of("undo", fault) if e.detail.get("step") == "done")
+        return max((e.t_s for e in undone if e.detail.get("operation", "none") != "none"), default=-math.inf)
 
 
-def _fold(events: list[Event]) -> Injection:
+def _fold(events: list[Event], taken_back_s: float) -> Injection:
     merged: dict[str, Any] = {}
     for event in events:
         merged.update(event.detail)
@@ -117,7 +124,7 @@ def _fold(events: list[Event]) -> Injection:
     return Injection(
         fault=events[0].subject,
         action=str(merged.get("action", "")),
-        window=Window(permit_s, max(permit_s, events[-1].t_s)),
+        window=Window(permit_s, max(permit_s, events[-1].t_s, taken_back_s)),
         loss=Loss(merged.get("loss", Loss.NONE)),
         asked=int(merged.get("asked", 0)),
         victims=tuple(merged.get("victims", ())),

@@ -1,7 +1,7 @@
-"""`SafetyWatch` on a real cluster: the halt lever (a ConfigMap) and the reaper's Lease, read every second in a thread.
+"""`SafetyWatch` on a real cluster: the halt lever (a ConfigMap) and the reaper's Lease, read each second in a thread.
 
-Looks only; pulling the lever is `gameday halt`, and what the reaper does is `harness.reaper`. Old news is trouble: a run
-that cannot see the lever must not go on as if nobody had pulled it.
+Looks only; pulling the lever is `gameday halt`, and what the reaper does is `harness.reaper`. Old news is trouble: a
+run that cannot see the lever must not go on as if nobody had pulled it.
 """
 
 from __future__ import annotations
