@@ -63,6 +63,7 @@ class PodFact(Fact):
     ready_unix_s: float | None = None
     disruption: str = ""
     reason: str = ""
+    priority: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -152,7 +153,29 @@ class PdbFact(Fact):
     computed: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JobFact(Fact):
+    """A Job of batch/v1. ``complete`` and ``failed_for_good`` are its conditions Complete and Failed.
+
+    Its counters say nothing of pods that were deleted before the controller saw them end; its pods are keyed by uid.
+    """
+
+    kind: ClassVar[str] = "job"
+    labels: dict[str, str] = field(default_factory=dict)
+    completions: int | None = None
+    parallelism: int = 1
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    created_unix_s: float | None = None
+    completed_unix_s: float | None = None
+    complete: bool | None = None
+    failed_for_good: bool | None = None
+    suspended: bool = False
+    reason: str = ""
+
+
 FACTS: dict[str, type[Fact]] = {
-    cls.kind: cls for cls in (PodFact, NodeFact, WorkloadFact, HpaFact, ScaledObjectFact, PdbFact)
+    cls.kind: cls for cls in (PodFact, NodeFact, WorkloadFact, HpaFact, ScaledObjectFact, PdbFact, JobFact)
 }
 """Every kind of fact by the event kind it travels under."""

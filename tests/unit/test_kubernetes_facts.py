@@ -4,6 +4,7 @@ import pytest
 
 from harness.drivers.kubernetes.facts import (
     hpa_fact,
+    job_fact,
     match_labels,
     node_fact,
     pdb_fact,
@@ -223,3 +224,26 @@ def test_a_selector_expression_never_selects_too_much():
 @pytest.mark.parametrize(("text", "value"), [("250m", 0.25), ("1Ki", 1024.0), ("12345n", 1.2345e-05), ("2", 2.0)])
 def test_quantities(text, value):
     assert quantity(text) == pytest.approx(value)
+
+
+def test_a_job_that_has_not_spoken_has_no_conditions_and_counts_nothing():
+    fact = job_fact(obj(spec={"completions": 1}))
+    assert (fact.complete, fact.failed_for_good, fact.completed_unix_s) == (None, None, None)
+    assert (fact.active, fact.succeeded, fact.failed, fact.completions, fact.parallelism) == (0, 0, 0, 1, 1)
+
+
+def test_a_job_tells_how_it_ended():
+    done = {"succeeded": 2, "failed": 1, "completionTime": "2026-11-25T02:00:00Z",
+            "conditions": conditions(Complete="True")}  # fmt: skip
+    fact = job_fact(obj(spec={"parallelism": 2, "suspend": True}, status=done, labels={"job": "eval"}))
+    assert (fact.complete, fact.succeeded, fact.failed, fact.parallelism) == (True, 2, 1, 2)
+    assert fact.completed_unix_s == unix_s("2026-11-25T02:00:00Z")
+    assert (fact.suspended, fact.labels) == (True, {"job": "eval"})
+    failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]
+    over = job_fact(obj(status={"conditions": failed}))
+    assert (over.failed_for_good, over.reason) == (True, "BackoffLimitExceeded")
+
+
+def test_a_pod_carries_its_priority_and_an_unknown_one_is_not_0():
+    assert pod_fact(obj(spec={"priority": 1000})).priority == 1000
+    assert pod_fact(obj()).priority is None

@@ -10,6 +10,7 @@ from harness.drivers.kubernetes.resources import (
     DEPLOYMENTS,
     EVENTS,
     HPAS,
+    JOBS,
     NODES,
     PDBS,
     PODS,
@@ -24,7 +25,7 @@ from tests.unit.kubernetes_stub import pod, pod_list, status, stub_api
 REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/agents/pods"
 SCOPE = Scope(("agents",))
-WATCHED = (PODS, DEPLOYMENTS, STATEFUL_SETS, HPAS, PDBS, EVENTS)
+WATCHED = (PODS, DEPLOYMENTS, STATEFUL_SETS, HPAS, PDBS, JOBS, EVENTS)
 
 
 def observe(connection):
@@ -119,6 +120,7 @@ def test_the_permissions_that_are_asked_for_cover_lists_and_watches_once_each():
     texts = [str(p) for p in observer_permissions(("agents",), keda=True)]
     assert len(texts) == len(set(texts))
     expected = {"watch nodes", "list pods in agents", "watch scaledobjects.keda.sh in agents",
+                "watch jobs.batch in agents",
                 "list resourcequotas in agents", "list pods.metrics.k8s.io in agents"}  # fmt: skip
     assert expected <= set(texts)
     assert "watch resourcequotas in agents" not in texts

@@ -12,7 +12,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from harness.model.facts import Fact, HpaFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.facts import Fact, HpaFact, JobFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
 
 Json = Mapping[str, Any]
 
@@ -78,6 +78,7 @@ def pod_fact(obj: Json) -> PodFact:
         ready_unix_s=unix_s(ready.get("lastTransitionTime")) if holds(ready) else None,
         disruption=str(disruption.get("reason", "")) if holds(disruption) else "",
         reason=status.get("reason") or _container_reason(status) or str(scheduled.get("reason", "")),
+        priority=spec.get("priority"),
     )
 
 
@@ -215,6 +216,27 @@ def pdb_fact(obj: Json) -> PdbFact:
     )
 
 
+def job_fact(obj: Json) -> JobFact:
+    """Derive a Job's fact; absent counters are 0, as the API means them, an absent condition is not yet said."""
+    meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    failed = condition(obj, "Failed")
+    return JobFact(
+        **_identity(obj),
+        labels=dict(meta.get("labels") or {}),
+        completions=spec.get("completions"),
+        parallelism=int(spec["parallelism"] if spec.get("parallelism") is not None else 1),
+        active=int(status.get("active") or 0),
+        succeeded=int(status.get("succeeded") or 0),
+        failed=int(status.get("failed") or 0),
+        created_unix_s=unix_s(meta.get("creationTimestamp")),
+        completed_unix_s=unix_s(status.get("completionTime")),
+        complete=holds(condition(obj, "Complete")),
+        failed_for_good=holds(failed),
+        suspended=bool(spec.get("suspend")),
+        reason=str(failed.get("reason", "")),
+    )
+
+
 def _computed(obj: Json, observed: int) -> bool:
     allowed = condition(obj, "DisruptionAllowed")
     return observed >= int(obj["metadata"].get("generation") or 0) and allowed.get("reason") != "SyncFailed"
@@ -246,5 +268,6 @@ PARSERS: Mapping[str, Callable[[Json], Fact]] = {
     "HorizontalPodAutoscaler": hpa_fact,
     "ScaledObject": scaled_object_fact,
     "PodDisruptionBudget": pdb_fact,
+    "Job": job_fact,
 }
 """Every kind that becomes a fact."""

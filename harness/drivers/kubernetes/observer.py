@@ -19,6 +19,7 @@ from harness.drivers.kubernetes.resources import (
     DEPLOYMENTS,
     EVENTS,
     HPAS,
+    JOBS,
     NAMESPACES,
     NODES,
     NOT_FOUND,
@@ -45,7 +46,7 @@ METRICS_FRESH_S = 90.0
 STOP_LIMIT_S = 3.0
 UNAVAILABLE = 503
 ANONYMOUS = "system:anonymous"
-NAMESPACED: tuple[Resource, ...] = (PODS, DEPLOYMENTS, STATEFUL_SETS, HPAS, PDBS)
+NAMESPACED: tuple[Resource, ...] = (PODS, DEPLOYMENTS, STATEFUL_SETS, HPAS, PDBS, JOBS)
 
 
 class KubernetesObserver:
