@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assertions import autoscaler, backlog, disruption_budget, error_budget, latency, restored
+from assertions import autoscaler, backlog, disruption_budget, error_budget, latency, recovery, restored
 from assertions.definition import Definition
 
 ASSERTIONS: Mapping[str, Definition] = {
@@ -15,6 +15,7 @@ ASSERTIONS: Mapping[str, Definition] = {
         backlog.DEFINITION,
         error_budget.DEFINITION,
         latency.DEFINITION,
+        recovery.DEFINITION,
         restored.DEFINITION,
     )
 }

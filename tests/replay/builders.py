@@ -201,7 +201,7 @@ def add_phases(run: Run) -> None:
         run.say(end_s, "harness", "phase", name, edge="end")
     for name, t_s in (("baseline", 49.9), ("burst", 54.9), ("settle", 179.0)):
         run.say(t_s, "harness", "gate", name, ok=True, reason="the steady state holds")
-    for resource in ("pods", "deployments", "horizontalpodautoscalers", "poddisruptionbudgets"):
+    for resource in ("nodes", "pods", "deployments", "horizontalpodautoscalers", "poddisruptionbudgets", "jobs"):
         run.say(0.5, "cluster", "watch", resource, state="open")
 
 
@@ -254,8 +254,12 @@ def pod(name: str, **changes: Any) -> PodFact:
 
 
 def workload(replicas: int, **changes: Any) -> WorkloadFact:
-    """Return the planner Deployment with the replicas asked of it."""
-    return replace(WorkloadFact("uid-planner", "agents", "planner", spec_replicas=replicas, selector=LABELS), **changes)
+    """Return the planner Deployment with the replicas asked of it, all of them available."""
+    fact = WorkloadFact(
+        "uid-planner", "agents", "planner", spec_replicas=replicas, replicas=replicas, ready_replicas=replicas,
+        available_replicas=replicas, selector=LABELS,
+    )  # fmt: skip
+    return replace(fact, **changes)
 
 
 def hpa(desired: int, cpu_percent: int | None, **changes: Any) -> HpaFact:
@@ -286,9 +290,10 @@ def add_planner(run: Run) -> None:
         run.fact(1, pod(f"planner-{i}"))
     for step, (t_s, replicas, cpu) in enumerate(((56.0, 6, 150), (66.0, 9, 105))):
         run.fact(t_s, hpa(replicas, cpu))
-        run.fact(t_s + 0.1, workload(replicas))
+        run.fact(t_s + 0.1, workload(replicas, available_replicas=replicas - 3))
         for i in range(3):
             add_pod(run, t_s + 0.2, f"planner-new-{3 * step + i}")
+        run.fact(t_s + 1.1, workload(replicas))
 
 
 def add_pod(run: Run, t_s: float, name: str, ready_after_s: float = 0.8) -> None:
@@ -321,9 +326,13 @@ def add_faults(run: Run) -> None:
     for i, victim in enumerate(victims):
         add_loss(run, 97.15, victim)
         add_pod(run, 97.3, f"planner-again-{i}")
+    run.fact(97.2, workload(9, available_replicas=6))
+    run.fact(98.2, workload(9))
     add_fault(run, 117, "evict-one", Loss.EVICTION, ["planner-new-0"])
     add_loss(run, 117.15, "planner-new-0", "EvictionByEvictionAPI")
     add_pod(run, 117.3, "planner-again-3")
+    run.fact(117.2, workload(9, available_replicas=8))
+    run.fact(118.2, workload(9))
 
 
 def scrapes() -> Any:

@@ -36,6 +36,7 @@ def without_scaling(cpu_percent: int | None = 40) -> Run:
 def late_scaling(delay_s: float) -> Run:
     """Return a run in which everything about scaling happens later."""
     run = good_run()
+    run.drop("workload", lambda t, s, d: t < 70)
     late = {"hpa", "workload", "pod"}
     run.events = [
         (t + delay_s if kind in late and 50 < t < 70 else t, actor, kind, subject, detail)
