@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from assertions import autoscaler, backlog, disruption_budget, error_budget, latency, recovery, restored
+from assertions import (
+    autoscaler,
+    backlog,
+    disruption_budget,
+    error_budget,
+    latency,
+    pending_time,
+    preemption,
+    recovery,
+    restored,
+)
 from assertions.definition import Definition
 
 ASSERTIONS: Mapping[str, Definition] = {
@@ -16,6 +26,8 @@ ASSERTIONS: Mapping[str, Definition] = {
         error_budget.DEFINITION,
         latency.DEFINITION,
         recovery.DEFINITION,
+        pending_time.DEFINITION,
+        preemption.DEFINITION,
         restored.DEFINITION,
     )
 }

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from harness.model.experiment import AssertionSpec
-from harness.model.fault import FaultPlan, Loss
+from harness.model.fault import Loss
 from harness.model.verdict import Outcome, Verdict
-from tests.replay.builders import END_S, Run, add_fault, add_loss, add_pod, good_run, judged, pod, workload
+from tests.replay.builders import (
+    END_S,
+    Run,
+    add_fault,
+    add_loss,
+    add_pod,
+    asserting,
+    good_run,
+    judged,
+    node_victim,
+    one_fault,
+    pod,
+    tell_fault,
+    workload,
+)
 
 KIND = "workload_recovery"
 
 
-def asserting(run: Run, kind: str = KIND, **params: Any) -> Run:
-    """Return the run with one assertion."""
-    run.experiment = replace(run.experiment, assertions=(AssertionSpec("it", kind, params),))
-    return run
-
-
 def recovery(run: Run, **params: Any) -> Verdict:
     """Judge the recovery of the planner."""
-    verdict: Verdict = judged(asserting(run, **({"workload": "agents/planner"} | params)), KIND)
+    verdict: Verdict = judged(asserting(run, KIND, **({"workload": "agents/planner"} | params)), KIND)
     return verdict
 
 
@@ -36,16 +42,6 @@ def without_recovery(from_s: float) -> Run:
 
 def _grows(detail: dict[str, Any]) -> bool:
     return bool(detail.get("ready")) or detail.get("available_replicas") == 9
-
-
-def plan_of(run: Run, name: str, loss: Loss) -> None:
-    """Let the method be one fault."""
-    run.drop("fault")
-    run.drop("workload", lambda t, s, d: t < 90)
-    run.drop("pod", lambda t, s, d: t < 90)
-    run.experiment = replace(
-        run.experiment, faults=(FaultPlan(name, "some_action", {}, 45, 60, loss, undo_reason="a test"),)
-    )
 
 
 def test_each_fault_is_timed_by_itself_and_passes() -> None:
@@ -150,7 +146,7 @@ def test_a_workload_that_was_never_seen_leaves_it_open() -> None:
 
 def test_a_workload_that_no_fault_hit_leaves_it_open() -> None:
     run = good_run()
-    plan_of(run, "kill-others", Loss.ABRUPT)
+    one_fault(run, "kill-others", Loss.ABRUPT)
     add_fault(run, 97, "kill-others", Loss.ABRUPT, ["somebody-else"])
     assert "no fault hit a pod of agents/planner" in recovery(run).reason
 
@@ -175,12 +171,9 @@ def node_loss(noticed_s: float = 137, back_s: float = 140) -> Run:
     """Return a run that loses node-2 with a planner at +97 s; it is noticed 40 s later (CASES F19)."""
     run = good_run()
     run.fact(90, pod("planner-0", node="node-2"))
-    plan_of(run, "lose-a-node", Loss.NODE)
+    one_fault(run, "lose-a-node", Loss.NODE)
     run.fact(89, pod("planner-0", node="node-2"))
-    hit = [{"kind": "Node", "namespace": "", "name": "node-2", "uid": "uid-node-2", "node": "node-2"}]
-    for t_s, step in ((97.0, "permit"), (97.1, "undo-recorded"), (97.2, "acted"), (99.0, "evidence")):
-        run.say(t_s, "chaos", "fault", "lose-a-node", step=step, victims=hit, asked=1, loss="node loss",
-                effect="CONFIRMED")  # fmt: skip
+    tell_fault(run, "lose-a-node", Loss.NODE, [node_victim("node-2")], undone_s=None)
     run.fact(noticed_s, pod("planner-0", node="node-2", ready=False))
     run.fact(noticed_s + 0.1, workload(9, available_replicas=8))
     add_pod(run, back_s, "planner-again")
@@ -203,7 +196,7 @@ def test_a_lost_node_whose_pods_never_look_lost_leaves_it_open_f19() -> None:
 
 def test_a_dependency_fault_that_left_the_workload_alone_leaves_it_open() -> None:
     run = good_run()
-    plan_of(run, "broker-away", Loss.DEPENDENCY)
+    one_fault(run, "broker-away", Loss.DEPENDENCY)
     add_fault(run, 97, "broker-away", Loss.DEPENDENCY, ["broker-0"])
     assert "was never short of a pod" in recovery(run, after="broker-away").reason
     run.fact(110, workload(9, available_replicas=2))
@@ -215,13 +208,10 @@ def test_a_dependency_fault_that_left_the_workload_alone_leaves_it_open() -> Non
 
 def test_a_drain_counts_only_the_pods_that_it_took_away() -> None:
     run = good_run()
-    plan_of(run, "drain", Loss.DRAIN)
-    hit = [{"kind": "Node", "namespace": "", "name": "node-1", "uid": "uid-node-1"}]
+    one_fault(run, "drain", Loss.DRAIN)
     outcomes = [{"pod": "agents/planner-0", "uid": "uid-planner-0", "status": "evicted"},
                 {"pod": "agents/planner-1", "uid": "uid-planner-1", "status": "left"}]  # fmt: skip
-    for t_s, step in ((97.0, "permit"), (99.0, "acted"), (99.5, "evidence")):
-        run.say(t_s, "chaos", "fault", "drain", step=step, victims=hit, asked=1, loss="node drain", effect="CONFIRMED",
-                outcomes=outcomes)  # fmt: skip
+    tell_fault(run, "drain", Loss.DRAIN, [node_victim("node-1")], acted_s=99, outcomes=outcomes)
     add_loss(run, 98, "planner-0", "EvictionByEvictionAPI")
     run.fact(98.1, workload(9, available_replicas=8))
     add_pod(run, 98.5, "planner-again")
