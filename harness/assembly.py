@@ -83,9 +83,9 @@ def real(experiment: Experiment, job: Job) -> Parts:
             observer=KubernetesObserver(connect(target), clock),
             actor=KubernetesActor(connect(target)),
             metrics=PrometheusSource(target, clock),
-            ledger=KubernetesLedger(connect(target), target.system_namespace),
+            ledger=KubernetesLedger(connect(target), target.system_namespace, target.commands),
             lease=KubernetesLease(connect(target), target.system_namespace),
-            safety=KubernetesSafety(connect(target), target.system_namespace),
+            safety=KubernetesSafety(connect(target), target.system_namespace, {p.undo for p in experiment.faults}),
             run_dir=run_dir,
         )
 

@@ -40,7 +40,7 @@ def recover_target(
     target = resolve_target(load_settings(Path(settings)), target_name)
     clock = RealClock.starting_now()
     guard.check_identity(target, KubernetesObserver(connect(target), clock).identify())
-    ledger = KubernetesLedger(connect(target), target.system_namespace)
+    ledger = KubernetesLedger(connect(target), target.system_namespace, target.commands)
     records = ledger.open_records(run_id)
     if not records:
         say(f"nothing to take back on {target_name}")

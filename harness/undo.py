@@ -50,19 +50,25 @@ def recover(
     """
     records = _retried(clock, step_limit_s)(ledger.open_records, run_id)
     wanted = [record for record in records if fault in {"", record.fault}]
-    return tuple(_take_back(ledger, clock, record, step_limit_s, announce) for record in wanted)
+    return tuple(take_back(ledger, clock, record, step_limit_s=step_limit_s, announce=announce) for record in wanted)
 
 
-def _take_back(
+def take_back(
     ledger: UndoLedger,
     clock: Clock,
     record: UndoRecord,
-    limit_s: float,
-    announce: Callable[[UndoRecord], None],
+    *,
+    step_limit_s: float = STEP_LIMIT_S,
+    announce: Callable[[UndoRecord], None] = lambda record: None,
 ) -> UndoRecord:
+    """Take one record back, trying again until the limit.
+
+    Returns:
+        The record with its outcome; ``done`` is False where that failed, and ``outcome`` says why. Never raises.
+    """
     announce(record)
     try:
-        return _retried(clock, limit_s)(ledger.undo, record)
+        return _retried(clock, step_limit_s)(ledger.undo, record)
     except PortError as error:
         return replace(record, done=False, outcome=f"failed: {error}")
     except Exception as error:  # the others must still be taken back, and the failure is in the outcome

@@ -192,6 +192,22 @@ def connect(target: Target) -> Connection:
     return Connection(make_client, target.context)
 
 
+def connect_context(path: str, context: str) -> Connection:
+    """Connect to one context of one kubeconfig file, or with an empty path by the pod's own ServiceAccount.
+
+    Raises:
+        SpecError: The kubeconfig cannot be used, or this is no pod.
+    """
+
+    def make_client() -> ApiClient:
+        configuration = kubeconfig.load(path, context) if path else kubeconfig.load_in_cluster()
+        client = ApiClient(configuration)
+        client.user_agent = "gameday-reaper"
+        return client
+
+    return Connection(make_client, context or "in-cluster")
+
+
 @contextmanager
 def _translated(operation: str, server: str) -> Iterator[None]:
     """Turn the HTTP library's errors into ours."""

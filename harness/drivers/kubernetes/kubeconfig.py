@@ -19,7 +19,7 @@ import platformdirs
 import psutil
 import yaml
 from kubernetes.client import Configuration
-from kubernetes.config import ConfigException, load_kube_config
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from harness.model.errors import SpecError
 
@@ -54,6 +54,22 @@ def load(path: str, context: str) -> Configuration:
     configuration.connection_pool_maxsize = POOL_SIZE
     if is_loopback(str(configuration.host)):
         configuration.proxy = None
+    return configuration
+
+
+def load_in_cluster() -> Configuration:
+    """Read the ServiceAccount that a pod is given; its token is read again when it has been renewed.
+
+    Raises:
+        SpecError: This process runs in no pod, or its files cannot be used.
+    """
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException as error:
+        raise SpecError("--kubeconfig", "", f"no kubeconfig, and no pod: {error}", "name a kubeconfig") from error
+    configuration.retries = False
+    configuration.connection_pool_maxsize = POOL_SIZE
     return configuration
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from harness.drivers.kubernetes.connection import Call, Connection, Json
@@ -17,6 +17,7 @@ from harness.drivers.kubernetes.failures import SYSTEM, ApiError
 from harness.drivers.kubernetes.resources import LEASES, NOT_FOUND
 from harness.model.errors import PortError, Refusal
 from harness.model.fault import Permission
+from harness.model.lease import LeaseState
 
 NAME = "gameday-run"
 DURATION_S = 15
@@ -40,6 +41,8 @@ class KubernetesLease:
         connection: Connection,
         namespace: str,
         *,
+        name: str = NAME,
+        annotations: Mapping[str, str] | None = None,
         duration_s: int = DURATION_S,
         renew_every_s: float = RENEW_EVERY_S,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -49,11 +52,14 @@ class KubernetesLease:
         Args:
             connection: The cluster.
             namespace: The target's ``system_namespace``.
+            name: Of the Lease; the run's by default.
+            annotations: What it says beside who holds it.
             duration_s: How long it lives without a renewal.
             renew_every_s: How often it is renewed; at most a third of the duration.
             monotonic_s: Clock by which it lapses.
         """
         self._connection, self._namespace = connection, namespace
+        self._name, self._annotations = name, dict(annotations or {})
         self._duration_s, self._renew_every_s = duration_s, renew_every_s
         self._monotonic_s = monotonic_s
         self._holder = ""
@@ -130,7 +136,7 @@ class KubernetesLease:
         self._renewed_s = sent_s
 
     def _read(self) -> tuple[Json | None, float]:
-        call = Call("read the run Lease", "GET", LEASES.path(self._namespace, NAME), timeout_s=CALL_LIMIT_S)
+        call = Call("read the run Lease", "GET", LEASES.path(self._namespace, self._name), timeout_s=CALL_LIMIT_S)
         try:
             found, server_unix_s = self._connection.send_dated(call)
         except ApiError as error:
@@ -168,7 +174,7 @@ class KubernetesLease:
         body = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
-            "metadata": {"name": NAME, "namespace": self._namespace},
+            "metadata": {"name": self._name, "namespace": self._namespace, "annotations": self._annotations},
             "spec": self._spec(acquired=True),
         }
         path = LEASES.path(self._namespace)
@@ -183,8 +189,10 @@ class KubernetesLease:
 
     def _put(self, spec: Json) -> Json:
         """Write the Lease under the resourceVersion that we know (409 where somebody else wrote it)."""
-        body = {**self._lease, "spec": spec}
-        path = LEASES.path(self._namespace, NAME)
+        meta = self._lease["metadata"]
+        annotations = {**(meta.get("annotations") or {}), **self._annotations}
+        body = {**self._lease, "metadata": {**meta, "annotations": annotations}, "spec": spec}
+        path = LEASES.path(self._namespace, self._name)
         return self._connection.send(Call("renew the run Lease", "PUT", path, body=body, timeout_s=CALL_LIMIT_S))
 
     def _spec(self, *, acquired: bool = False, holder: str | None = None, duration_s: int | None = None) -> Json:
@@ -224,6 +232,31 @@ class KubernetesLease:
             return False
         self._lease = found
         return True
+
+
+class KubernetesLeaseView:
+    """Reads a Lease that somebody else holds."""
+
+    def __init__(self, connection: Connection, namespace: str, name: str = NAME) -> None:
+        self._connection, self._path = connection, LEASES.path(namespace, name)
+
+    def look(self) -> LeaseState:
+        """Return its present state; without a Lease nobody holds it.
+
+        Raises:
+            PortError: No answer.
+        """
+        call = Call("read the run Lease", "GET", self._path, timeout_s=CALL_LIMIT_S)
+        try:
+            found, dated_s = self._connection.send_dated(call)
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return LeaseState("", 0.0, 0.0, time.time())
+        spec, server_unix_s = found.get("spec") or {}, time.time() if dated_s is None else dated_s
+        age_s = server_unix_s - (unix_s(spec.get("renewTime")) or 0.0)
+        duration_s = float(spec.get("leaseDurationSeconds") or 0.0) + SKEW_MARGIN_S
+        return LeaseState(str(spec.get("holderIdentity") or ""), age_s, duration_s, server_unix_s)
 
 
 def lease_permissions(namespace: str) -> tuple[Permission, ...]:

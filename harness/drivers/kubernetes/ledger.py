@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
+from harness.drivers.kubernetes.commands import run_command
 from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, Call, Connection, Json
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
 from harness.drivers.kubernetes.resources import (
@@ -23,9 +24,10 @@ from harness.drivers.kubernetes.resources import (
     read,
     selector_text,
 )
-from harness.drivers.kubernetes.restore import plan_restoration, recreated
+from harness.drivers.kubernetes.restore import plan_restoration, recreated, trace_operations
 from harness.model.errors import PortError
 from harness.model.fault import RUN_LABEL, Permission, UndoRecord, run_label
+from harness.model.pointer import Operation
 
 SCHEMA = "gameday.undo/1"
 STATE_LABEL = "gameday.local/undo"
@@ -40,14 +42,18 @@ UNREADABLE = "unreadable"
 class KubernetesLedger:
     """Keeps undo records in one namespace and carries them out."""
 
-    def __init__(self, connection: Connection, namespace: str) -> None:
+    def __init__(
+        self, connection: Connection, namespace: str, commands: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         """Prepare; sends nothing.
 
         Args:
             connection: The cluster; for an undo a fresh one (DESIGN U4).
             namespace: The target's ``system_namespace``.
+            commands: The target's ``commands``, from the settings of this process.
         """
         self._connection = connection
+        self._commands = dict(commands or {})
         self._namespace = namespace
 
     def write(self, record: UndoRecord) -> Json:
@@ -136,23 +142,50 @@ class KubernetesLedger:
 
     def _undo_patch(self, record: UndoRecord) -> str:
         resource = self._resource(record)
+        if record.subresource:
+            self._leave_trace(record, resource)
         for attempt in range(1, WRITE_ATTEMPTS + 1):
             present = read(self._connection, resource, record.namespace, record.name)
             gone = _not_ours_any_more(record, present)
             if gone or present is None:
                 return gone
-            plan = plan_restoration(record, present, f"{record.run_id}/{record.record_id}@{time.time_ns()}")
-            path = resource.path(record.namespace, record.name)
-            body = list(plan.operations)
-            try:
-                self._connection.send(Call(f"undo {record.fault}", "PATCH", path, body=body, content_type=JSON_PATCH))
-            except ApiError as error:
-                changed_meanwhile = error.status in {CONFLICT, UNPROCESSABLE}
-                if not changed_meanwhile or attempt == WRITE_ATTEMPTS:
-                    raise
-                continue
-            return plan.outcome
+            plan = plan_restoration(record, present, _trace_of(record))
+            if self._patched(record, resource, plan.operations, last=attempt == WRITE_ATTEMPTS):
+                return plan.outcome
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _leave_trace(self, record: UndoRecord, resource: Resource) -> None:
+        """Move the object on before its subresource is restored: a late change of a dying process then fails."""
+        whole = replace(record, subresource="")
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            present = read(self._connection, resource, record.namespace, record.name)
+            if present is None or _not_ours_any_more(record, present):
+                return
+            operations = trace_operations(present, _trace_of(record))
+            if self._patched(whole, resource, operations, last=attempt == WRITE_ATTEMPTS):
+                return
+
+    def _patched(self, record: UndoRecord, resource: Resource, operations: Sequence[Operation], *, last: bool) -> bool:
+        """Send a patch; False where the object changed meanwhile and another attempt is left."""
+        path = resource.path(record.namespace, record.name, record.subresource)
+        call = Call(f"undo {record.fault}", "PATCH", path, body=list(operations), content_type=JSON_PATCH)
+        try:
+            self._connection.send(call)
+        except ApiError as error:
+            if error.status not in {CONFLICT, UNPROCESSABLE} or last:
+                raise
+            return False
+        return True
+
+    def _undo_command(self, record: UndoRecord) -> str:
+        """Run a command of this process's own settings; the record only names it, so that it cannot bring one."""
+        name = str(record.applied.get("command", ""))
+        argv = self._commands.get(name)
+        if not argv:
+            problem = f"the command {name!r} that takes it back is not among this process's own"
+            remedy = f"set commands.{name} of the target in gameday.toml, and run `gameday recover` where it works"
+            raise PortError(SYSTEM, f"undo {record.fault}", problem, remedy)
+        return run_command([part.replace("{node}", record.name) for part in argv])
 
     def _undo_delete(self, record: UndoRecord) -> str:
         """Delete a helper object. Where the record was written before it had a uid, its run label proves it ours."""
@@ -203,6 +236,7 @@ _STEPS: Mapping[str, Callable[[KubernetesLedger, UndoRecord], str]] = {
     "patch": KubernetesLedger._undo_patch,
     "delete": KubernetesLedger._undo_delete,
     "create": KubernetesLedger._undo_create,
+    "command": KubernetesLedger._undo_command,
 }
 
 
@@ -217,6 +251,10 @@ def _not_ours_any_more(record: UndoRecord, present: Json | None) -> str:
         return "the object is gone, and our values with it"
     uid = present["metadata"]["uid"]
     return "" if uid == record.uid else f"left alone: the object was replaced (uid {uid}), nothing on it is ours"
+
+
+def _trace_of(record: UndoRecord) -> str:
+    return f"{record.run_id}/{record.record_id}@{time.time_ns()}"
 
 
 def _name(record: UndoRecord) -> str:

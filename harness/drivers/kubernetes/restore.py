@@ -8,7 +8,7 @@ which carries an older one, fails (DESIGN U1).
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,18 @@ def plan_restoration(record: UndoRecord, obj: Json, trace: str) -> Restoration:
             operations += set_operations(obj, operations, pointer, prior)
         else:
             foreign[pointer] = current
-    operations += set_operations(obj, operations, f"/metadata/annotations/{escape(TRACE_ANNOTATION)}", trace)
+    if not record.subresource:  # a PATCH of a subresource cannot write it: see `trace_operations`
+        operations += _trace(obj, operations, trace)
     return Restoration((*preconditions(obj), *operations), tuple(restored), tuple(already), foreign)
+
+
+def trace_operations(obj: Json, trace: str) -> tuple[Operation, ...]:
+    """Return a patch that only leaves the trace, so that whatever was made for an older state fails from now on."""
+    return (*preconditions(obj), *_trace(obj, (), trace))
+
+
+def _trace(obj: Json, planned: Sequence[Operation], trace: str) -> list[Operation]:
+    return set_operations(obj, planned, f"/metadata/annotations/{escape(TRACE_ANNOTATION)}", trace)
 
 
 def preconditions(obj: Json) -> list[Operation]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from harness.drivers.kubernetes.connection import Call, Connection, Json
 from harness.drivers.kubernetes.facts import unix_s
@@ -19,6 +19,9 @@ from harness.model.fault import Permission
 
 HALT_NAME = "gameday-halt"
 REAPER_NAME = "gameday-reaper"
+UNDOES_ANNOTATION = "gameday.local/undoes"
+"""On the reaper's Lease: which operations of undo records it can carry out."""
+
 LOOK_EVERY_S = 1.0
 CALL_LIMIT_S = 4.0
 STALE_S = 15.0
@@ -32,16 +35,23 @@ class KubernetesSafety:
     """Reads the lever and the reaper's sign of life."""
 
     def __init__(
-        self, connection: Connection, namespace: str, *, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        connection: Connection,
+        namespace: str,
+        operations: Collection[str] = (),
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; sends nothing.
 
         Args:
             connection: The cluster.
             namespace: The target's ``system_namespace``.
+            operations: Operations of undo records that the reaper must be able to carry out.
             monotonic_s: Clock by which news grow old.
         """
         self._connection, self._namespace, self._monotonic_s = connection, namespace, monotonic_s
+        self._operations = frozenset(operations)
         self._found = ""
         self._looked_s = monotonic_s()
         self._over = threading.Event()
@@ -91,9 +101,23 @@ class KubernetesSafety:
         sent_s = self._monotonic_s()
         lever, _ = self._read(CONFIG_MAPS.path(self._namespace, HALT_NAME))
         lease, server_unix_s = self._read(LEASES.path(self._namespace, REAPER_NAME))
-        code, found = ("halted", halt_text(lever)) if lever is not None else ("reaper", _reaper(lease, server_unix_s))
+        code, found = (
+            ("halted", halt_text(lever)) if lever is not None else ("reaper", self._reaper(lease, server_unix_s))
+        )
         self._found, self._looked_s = found, sent_s
         return code, found
+
+    def _reaper(self, lease: Json | None, server_unix_s: float) -> str:
+        """Return what is wrong with the reaper, or nothing."""
+        spec = (lease or {}).get("spec") or {}
+        if lease is None or not spec.get("holderIdentity"):
+            return "no reaper is alive"
+        age_s = server_unix_s - (unix_s(spec.get("renewTime")) or 0.0)
+        if age_s >= float(spec.get("leaseDurationSeconds") or 0) + SKEW_MARGIN_S:
+            return f"the reaper gave its last sign of life {age_s:.0f} s ago"
+        able = ((lease["metadata"].get("annotations") or {}).get(UNDOES_ANNOTATION) or "").split(",")
+        unable = sorted(self._operations.difference(able))
+        return f"the reaper cannot take back by {', '.join(unable)}" if unable else ""
 
     def _read(self, path: str) -> tuple[Json | None, float]:
         call = Call("read the halt lever and the reaper's Lease", "GET", path, timeout_s=CALL_LIMIT_S)
@@ -117,15 +141,6 @@ def halt_text(lever: Json) -> str:
     data = lever.get("data") or {}
     by, reason = data.get("by") or "somebody", data.get("reason") or "no reason given"
     return f"the halt lever was pulled by {by}: {reason}"
-
-
-def _reaper(lease: Json | None, server_unix_s: float) -> str:
-    spec = (lease or {}).get("spec") or {}
-    if not spec.get("holderIdentity"):
-        return "no reaper is alive"
-    age_s = server_unix_s - (unix_s(spec.get("renewTime")) or 0.0)
-    alive = age_s < float(spec.get("leaseDurationSeconds") or 0) + SKEW_MARGIN_S
-    return "" if alive else f"the reaper gave its last sign of life {age_s:.0f} s ago"
 
 
 def safety_permissions(namespace: str) -> tuple[Permission, ...]:

@@ -1,0 +1,152 @@
+"""The reaper's process (composition root): looks every second until it is told to end, whatever does not answer.
+
+Run as ``python -m harness.reaper_main --kubeconfig FILE --context NAME --namespace N`` under something that
+starts it again (the testbed's supervisor, a Deployment). Must need no run folder, no fault code and no target file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from uuid import uuid4
+
+from harness.drivers.kubernetes.connection import Connection, connect_context
+from harness.drivers.kubernetes.lease import KubernetesLease, KubernetesLeaseView
+from harness.drivers.kubernetes.ledger import KubernetesLedger
+from harness.drivers.kubernetes.safety import REAPER_NAME, UNDOES_ANNOTATION
+from harness.drivers.system_clock import RealClock
+from harness.model.errors import GameDayError, PortError, Refusal, SpecError
+from harness.reaper import LOOK_EVERY_S, Reaper
+from harness.settings import load_settings, resolve_target
+
+USAGE = 4
+REMIND_EVERY_TURNS = 30
+HEARTBEAT_EVERY_S = 4.0
+OPERATIONS = ("create", "delete", "none", "patch")
+_logger = logging.getLogger("gameday.reaper")
+
+Commands = Mapping[str, tuple[str, ...]]
+
+
+class _Duty:
+    """One reaper's duty: its sign of life, and a turn every second while it has it."""
+
+    def __init__(self, options: argparse.Namespace, commands: Commands) -> None:
+        self._options, self._commands = options, commands
+        self._name = f"reaper-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self._sign: KubernetesLease | None = None
+        self._reaper: Reaper | None = None
+
+    def _connect(self) -> Connection:
+        return connect_context(self._options.kubeconfig, self._options.context)
+
+    def turn(self) -> None:
+        """Do one turn; a reaper that another one's sign of life keeps out only waits.
+
+        Raises:
+            GameDayError: Something did not answer; the next turn tries again.
+        """
+        if self._sign is None or not self._sign.held:
+            self._sign = None
+            sign = self._claim()
+            sign.acquire(self._name)
+            self._sign, self._reaper = sign, self._make_reaper()
+            _logger.info("on duty as %s", self._name)
+        if self._reaper is not None:
+            self._reaper.turn(self._name)
+
+    def _claim(self) -> KubernetesLease:
+        undoes = ",".join(sorted({*OPERATIONS, *(("command",) if self._commands else ())}))
+        said = {UNDOES_ANNOTATION: undoes}
+        namespace = self._options.namespace
+        return KubernetesLease(
+            self._connect(), namespace, name=REAPER_NAME, annotations=said, renew_every_s=HEARTBEAT_EVERY_S
+        )
+
+    def _make_reaper(self) -> Reaper:
+        namespace = self._options.namespace
+        return Reaper(
+            ledger=KubernetesLedger(self._connect(), namespace, self._commands),
+            leases=KubernetesLeaseView(self._connect(), namespace),
+            make_lease=lambda: KubernetesLease(self._connect(), namespace),
+            clock=RealClock.starting_now(),
+            say=_logger.warning,
+        )
+
+    def leave(self) -> None:
+        """Give the sign of life back."""
+        if self._sign is not None:
+            self._sign.release()
+
+
+def watch(duty: _Duty, over: threading.Event) -> None:
+    """Take turns until told to end. Never raises: what fails is said now and then, and tried again."""
+    troubles = 0
+    while not over.wait(LOOK_EVERY_S):
+        try:
+            duty.turn()
+            troubles = 0
+        except GameDayError as error:
+            if troubles % REMIND_EVERY_TURNS == 0:
+                _logger.log(logging.INFO if isinstance(error, Refusal | PortError) else logging.ERROR, "%s", error)
+            troubles += 1
+        except Exception:  # whatever it is, a reaper that ended would take nothing back
+            _logger.exception("a turn failed")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m harness.reaper_main", description=__doc__)
+    parser.add_argument("--kubeconfig", default="", help="one file; empty means the pod's own ServiceAccount")
+    parser.add_argument("--context", default="")
+    parser.add_argument("--namespace", default="gameday-system")
+    parser.add_argument("--commands-from", default="", metavar="GAMEDAY_TOML")
+    parser.add_argument("--target", default="", help="whose commands, with --commands-from")
+    return parser.parse_args(arguments)
+
+
+def _commands(options: argparse.Namespace) -> Commands:
+    if not options.commands_from:
+        return {}
+    return resolve_target(load_settings(Path(options.commands_from)), options.target).commands
+
+
+def run(options: argparse.Namespace) -> int:
+    """Be a reaper until SIGTERM or SIGINT.
+
+    Returns:
+        Exit status: 0, or 4 where the options cannot be used.
+    """
+    over = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        over.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        duty = _Duty(options, _commands(options))
+    except SpecError as error:
+        _logger.error("%s", error)
+        return USAGE
+    watch(duty, over)
+    duty.leave()
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as a program."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return run(_options(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
