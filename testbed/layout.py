@@ -116,6 +116,7 @@ _NODE_TABLE = (
     ("gpu-1", "gpu", "zone-a"),
     ("spot-1", "spot", "zone-b"),
     ("infra-1", "infra", "zone-a"),
+    ("spot-2", "spot", "zone-a"),
 )
 
 
@@ -179,6 +180,11 @@ class Layout:
     def kubeconfig(self) -> Path:
         """Kubeconfig of the user `gameday-runner`."""
         return self.instance_dir / "kubeconfig"
+
+    @property
+    def reaper_kubeconfig(self) -> Path:
+        """Kubeconfig of the user `gameday-reaper`."""
+        return self.instance_dir / "reaper.kubeconfig"
 
     @property
     def admin_kubeconfig(self) -> Path:

@@ -109,7 +109,7 @@ def _start_core(boot: Boot) -> None:
     boot.wait("kube-apiserver ready", lambda: cluster.answers("/readyz"), ("etcd", "kube-apiserver"))
     boot.start("kube-controller-manager", "kube-scheduler")
     cluster.apply(objects.rights())
-    boot.start("nodeagent")
+    boot.start("nodeagent", "reaper")  # nothing waits for the reaper: a run that finds none is refused by itself
 
 
 def _settle_core(boot: Boot) -> None:
@@ -206,7 +206,7 @@ def _settle_platform(boot: Boot) -> None:
 COMPONENTS = {
     "core": Component(
         ("core",),
-        ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodeagent"),
+        ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodeagent", "reaper"),
         (),
         _start_core,
         _settle_core,
@@ -298,6 +298,7 @@ def target_document(boot: Boot, generation: str) -> dict[str, Any]:
         "instance": layout.name,
         "context": layout.context,
         "kubeconfig": str(layout.kubeconfig),
+        "reaper_kubeconfig": str(layout.reaper_kubeconfig),
         "api_server": layout.api_server,
         "kube_system_uid": system["metadata"]["uid"],
         "gateway_url": f"http://127.0.0.1:{ports.gateway}",

@@ -133,7 +133,7 @@ def controller_manager(layout: Layout, core: Path) -> Program:
             # Defaults 5 s and 50 s; the agent's leases last 8 s.
             "--node-monitor-period=1s",
             "--node-monitor-grace-period=8s",
-            # Five nodes: one lost zone is more than the default threshold (55 %) that stops evictions.
+            # Six nodes: one lost zone is more than the default threshold (55 %) that stops evictions.
             "--node-eviction-rate=10",
             "--secondary-node-eviction-rate=10",
             "--unhealthy-zone-threshold=1",
@@ -183,6 +183,15 @@ def nodeagent(layout: Layout, _core: Path) -> Program:
     """The agent that plays the kubelets; it stops before the API server, so that pods end in the API too."""
     argv = (sys.executable, "-m", "testbed.nodeagent", "--instance-dir", str(layout.instance_dir))
     return Program("nodeagent", argv, stop_order=60, stop_wait_s=20)
+
+
+def reaper(layout: Layout, _core: Path) -> Program:
+    """The harness's reaper, known here as a command line only: takes back what a dead game day left."""
+    argv = (
+        sys.executable, "-m", "harness.reaper_main", f"--kubeconfig={layout.reaper_kubeconfig}",
+        f"--context={layout.context}", f"--namespace={SYSTEM_NAMESPACE}",
+    )  # fmt: skip
+    return Program("reaper", argv, stop_order=70)
 
 
 def metrics_server(layout: Layout, core: Path) -> Program:
@@ -261,6 +270,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[Layout, Path], Program]]] = {
     "kube-controller-manager": ("core", controller_manager),
     "kube-scheduler": ("core", scheduler),
     "nodeagent": ("core", nodeagent),
+    "reaper": ("core", reaper),
     "metrics-server": ("core", metrics_server),
     "keda-operator": ("keda", keda_operator),
     "keda-adapter": ("keda", keda_adapter),

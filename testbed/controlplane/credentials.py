@@ -31,6 +31,7 @@ class User:
 USERS = {
     "admin": User("admin", "admin.kubeconfig", ("system:masters",)),
     "runner": User("gameday-runner", "kubeconfig"),
+    "reaper": User("gameday-reaper", "reaper.kubeconfig"),
     "node-agent": User("node-agent", "node-agent.kubeconfig"),
     # Their rights come with the API server (bootstrap policy).
     "kube-controller-manager": User("system:kube-controller-manager", "kube-controller-manager.kubeconfig"),

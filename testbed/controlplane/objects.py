@@ -15,6 +15,7 @@ OPT_IN = {"gameday.local/opt-in": "true"}
 PLATFORM_NAMESPACES = ("agents", "platform-infra")
 
 _READ = ["get", "list", "watch"]
+_MESH = "chaos-mesh.org litmuschaos.io"
 
 
 def _rule(groups: str, resources: str, verbs: list[str]) -> Manifest:
@@ -37,16 +38,41 @@ RUNNER_RULES = [
     _rule("metrics.k8s.io external.metrics.k8s.io", "*", _READ),
     _rule("apiregistration.k8s.io", "apiservices", _READ),
     _rule("rbac.authorization.k8s.io", "roles rolebindings clusterroles clusterrolebindings", _READ),
-    # What the faults of today do. Each fault's own needs are checked before a run (access review).
+    _rule("apiextensions.k8s.io", "customresourcedefinitions", _READ),
+    _rule("coordination.k8s.io", "leases", _READ),
+    _rule("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations", _READ),
+    _rule(_MESH, "*", _READ),
+    # What the faults do. Each fault's own needs are checked before a run (access review).
     _rule("core", "pods/eviction", ["create"]),
-    _rule("core", "pods", ["delete"]),
-    _rule("core", "nodes", ["patch"]),
+    _rule("core", "pods", ["create", "patch", "delete"]),
+    _rule("core", "nodes nodes/status", ["get", "patch"]),
+    _rule("core", "configmaps", ["create", "patch", "delete"]),
+    _rule("apps", "deployments statefulsets", ["patch"]),
+    _rule("apps", "deployments/scale statefulsets/scale", ["get", "patch"]),
+    _rule("batch", "jobs", ["create", "delete"]),
+    _rule("apiregistration.k8s.io", "apiservices", ["patch"]),
+    _rule("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations", ["create", "delete"]),
+    _rule(_MESH, "*", ["create", "patch", "delete"]),
     _rule("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", ["create"]),
     _rule("authentication.k8s.io", "selfsubjectreviews", ["create"]),
 ]
 RUNNER_SYSTEM_RULES = [
     _rule("coordination.k8s.io", "leases", ["*"]),
     _rule("core", "configmaps", ["*"]),
+]
+REAPER_RULES = [
+    _rule("core", "nodes pods configmaps namespaces", ["get", "list"]),
+    _rule("apps", "deployments statefulsets", ["get", "list"]),
+    _rule("batch", "jobs", ["get", "list"]),
+    _rule("apiregistration.k8s.io", "apiservices", ["get", "list"]),
+    _rule("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations", ["get", "list", "delete"]),
+    _rule(_MESH, "*", ["get", "list", "delete"]),
+    # What taking back needs, and nothing that breaks anything else.
+    _rule("core", "nodes nodes/status", ["patch"]),
+    _rule("core", "pods configmaps", ["patch", "delete"]),
+    _rule("apps", "deployments statefulsets", ["patch"]),
+    _rule("batch", "jobs", ["delete"]),
+    _rule("apiregistration.k8s.io", "apiservices", ["patch"]),
 ]
 NODE_AGENT_RULES = [
     _rule("core", "nodes", [*_READ, "create", "update", "patch", "delete"]),
@@ -68,7 +94,7 @@ METRICS_SERVER_RULES = [
 
 
 def rights() -> list[Manifest]:
-    """Return namespaces with their labels, and the roles of the node agent, metrics-server and the runner."""
+    """Return namespaces with their labels, and the roles of the node agent, metrics-server, runner and reaper."""
     return [
         _namespace(SYSTEM_NAMESPACE),
         _namespace("kube-system"),
@@ -76,6 +102,8 @@ def rights() -> list[Manifest]:
         *_cluster_role("metrics-server", METRICS_SERVER_RULES),
         *_cluster_role("gameday-runner", RUNNER_RULES),
         *_role("gameday-runner", SYSTEM_NAMESPACE, RUNNER_SYSTEM_RULES),
+        *_cluster_role("gameday-reaper", REAPER_RULES),
+        *_role("gameday-reaper", SYSTEM_NAMESPACE, RUNNER_SYSTEM_RULES),
         _binding("ClusterRoleBinding", "metrics-server:auth-delegator", ("ClusterRole", "system:auth-delegator")),
         # The agent answers as the API server of kubelets; a node's lease is not the harness's.
         {

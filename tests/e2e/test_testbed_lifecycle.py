@@ -77,7 +77,7 @@ def state_of(state_dir: Path, name: str = "default") -> dict[str, Any]:
 
 
 def test_a_testbed_comes_up_is_reused_and_goes_without_a_trace(state_dir: Path) -> None:
-    assert "5 nodes Ready" in up(state_dir, "--slot", "10")
+    assert "6 nodes Ready" in up(state_dir, "--slot", "10")
     generation = status(state_dir)["generation"]
     assert "reusing it" in up(state_dir)
     assert status(state_dir)["generation"] == generation
