@@ -10,9 +10,11 @@ from assertions import (
     disruption_budget,
     error_budget,
     latency,
+    node_recovery,
     pending_time,
     preemption,
     recovery,
+    replicas_held,
     restored,
 )
 from assertions.definition import Definition
@@ -28,6 +30,8 @@ ASSERTIONS: Mapping[str, Definition] = {
         recovery.DEFINITION,
         pending_time.DEFINITION,
         preemption.DEFINITION,
+        replicas_held.DEFINITION,
+        node_recovery.DEFINITION,
         restored.DEFINITION,
     )
 }

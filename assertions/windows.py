@@ -49,6 +49,26 @@ def judged_window(record: Record) -> Window | None:
     return Window(load.start_s, max(load.end_s, end_s))
 
 
+def steady_demand_end_s(record: Record, at_s: float) -> float | None:
+    """Return until when the profile asks for at least the rate of an instant; None where there is no load, or it falls.
+
+    A stage that falls below that rate within itself does not count at all.
+    """
+    rate_rps = end_s = None
+    for stage, part in stages(record):
+        if part.end_s <= at_s:
+            continue
+        lowest_rps = min(stage.from_rps, stage.to_rps)
+        if part.contains(at_s):
+            share = (at_s - part.start_s) / stage.duration_s
+            rate_rps = stage.from_rps + (stage.to_rps - stage.from_rps) * share
+            lowest_rps = min(rate_rps, stage.to_rps)
+        if not rate_rps or lowest_rps < rate_rps:
+            break
+        end_s = part.end_s
+    return end_s
+
+
 def offered_requests(stage: Stage, from_s: float, to_s: float) -> float:
     """Return how many requests a stage asks for between two instants, in seconds since the stage began."""
     slope = (stage.to_rps - stage.from_rps) / stage.duration_s if stage.duration_s else 0.0
