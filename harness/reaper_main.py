@@ -29,7 +29,10 @@ from harness.settings import load_settings, resolve_target
 
 USAGE = 4
 REMIND_EVERY_TURNS = 30
-HEARTBEAT_EVERY_S = 4.0
+HEARTBEAT_EVERY_S = 2.0
+SIGN_OF_LIFE_S = 8
+"""How long a dead reaper keeps its successor out."""
+
 OPERATIONS = ("create", "delete", "none", "patch")
 _logger = logging.getLogger("gameday.reaper")
 
@@ -68,7 +71,12 @@ class _Duty:
         said = {UNDOES_ANNOTATION: undoes}
         namespace = self._options.namespace
         return KubernetesLease(
-            self._connect(), namespace, name=REAPER_NAME, annotations=said, renew_every_s=HEARTBEAT_EVERY_S
+            self._connect(),
+            namespace,
+            name=REAPER_NAME,
+            annotations=said,
+            duration_s=SIGN_OF_LIFE_S,
+            renew_every_s=HEARTBEAT_EVERY_S,
         )
 
     def _make_reaper(self) -> Reaper:

@@ -66,8 +66,10 @@ def testbed() -> None:
 @testbed.command("up")
 @_NAME
 @click.option("--with", "added", multiple=True, type=click.Choice(list(COMPONENTS)), help="Add a component.")
-@click.option("--without", multiple=True, type=click.Choice(["platform", "metrics"]), help="Leave a component out.")
-@click.option("--light", is_flag=True, help="Control plane and node agent only.")
+@click.option(
+    "--without", multiple=True, type=click.Choice(["platform", "metrics", "reaper"]), help="Leave a component out."
+)
+@click.option("--light", is_flag=True, help="Control plane, node agent and reaper only.")
 @click.option("--slot", type=click.IntRange(0, SLOT_MAX), help="Slot; the lowest free one by default.")
 @click.option("--port-base", type=int, metavar="P", help="First port; 21000 + 100 * slot by default.")
 @click.option(
@@ -87,7 +89,8 @@ def up_command(  # noqa: PLR0913, PLR0917 - click passes one argument per option
 ) -> None:
     """Start a testbed, or reuse the one that lives; add to it what is asked for."""
     signal.signal(signal.SIGTERM, _terminated)
-    base = ("core",) if light else tuple(part for part in ("core", "metrics", "platform") if part not in without)
+    usual = ("core", "reaper") if light else ("core", "reaper", "metrics", "platform")
+    base = tuple(part for part in usual if part not in without)
     request = UpRequest(name, tuple(dict.fromkeys((*base, *added))), slot, port_base, owner_pid)
     progress = Progress(partial(click.echo, err=as_json))
     _print_result(up(request, progress), as_json)

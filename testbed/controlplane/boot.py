@@ -109,7 +109,7 @@ def _start_core(boot: Boot) -> None:
     boot.wait("kube-apiserver ready", lambda: cluster.answers("/readyz"), ("etcd", "kube-apiserver"))
     boot.start("kube-controller-manager", "kube-scheduler")
     cluster.apply(objects.rights())
-    boot.start("nodeagent", "reaper")  # nothing waits for the reaper: a run that finds none is refused by itself
+    boot.start("nodeagent")
 
 
 def _settle_core(boot: Boot) -> None:
@@ -129,6 +129,15 @@ def _settle_core(boot: Boot) -> None:
             + boot.supervisor.last_words("nodeagent")
         ),
     )
+
+
+def _start_reaper(boot: Boot) -> None:
+    boot.start("reaper")
+
+
+def _settle_reaper(boot: Boot) -> None:
+    """Wait for nothing: a game day that finds no living reaper is refused by itself."""
+    del boot
 
 
 def _start_metrics(boot: Boot) -> None:
@@ -206,11 +215,12 @@ def _settle_platform(boot: Boot) -> None:
 COMPONENTS = {
     "core": Component(
         ("core",),
-        ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodeagent", "reaper"),
+        ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodeagent"),
         (),
         _start_core,
         _settle_core,
     ),
+    "reaper": Component(("core",), ("reaper",), ("core",), _start_reaper, _settle_reaper),
     "metrics": Component(("core",), ("metrics-server",), ("core",), _start_metrics, _settle_metrics),
     "keda": Component(("keda",), ("keda-operator", "keda-adapter"), ("core", "metrics"), _start_keda, _settle_keda),
     "platform": Component((), (), ("core", "metrics"), _start_platform, _settle_platform),

@@ -28,7 +28,7 @@ def light_testbed(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         yield json.loads(Path(given).read_text())
         return
     name = f"contract-{os.getpid()}"
-    up = ["up", "--light", "--name", name, "--owner-pid", str(os.getpid()), "--json"]
+    up = ["up", "--light", "--without", "reaper", "--name", name, "--owner-pid", str(os.getpid()), "--json"]
     try:
         target = Path(json.loads(_testbed(up, UP_LIMIT_S))["target"])
         yield json.loads(target.read_text())

@@ -27,6 +27,9 @@ CALL_LIMIT_S = 4.0
 STALE_S = 15.0
 """As long as the run's own Lease: by then the reaper takes everything back anyway."""
 
+REAPER_PATIENCE_S = 15.0
+"""A run goes on this long without a reaper: one that died is followed by another after about 10 s. Faults do not."""
+
 SKEW_MARGIN_S = 2.0
 JOIN_LIMIT_S = CALL_LIMIT_S + 2.0
 
@@ -53,6 +56,7 @@ class KubernetesSafety:
         self._connection, self._namespace, self._monotonic_s = connection, namespace, monotonic_s
         self._operations = frozenset(operations)
         self._found = ""
+        self._unreaped_s: float | None = None
         self._looked_s = monotonic_s()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -104,7 +108,12 @@ class KubernetesSafety:
         code, found = (
             ("halted", halt_text(lever)) if lever is not None else ("reaper", self._reaper(lease, server_unix_s))
         )
-        self._found, self._looked_s = found, sent_s
+        if code == "reaper" and found:
+            self._unreaped_s = sent_s if self._unreaped_s is None else self._unreaped_s
+        else:
+            self._unreaped_s = None
+        patient = self._unreaped_s is not None and sent_s - self._unreaped_s < REAPER_PATIENCE_S
+        self._found, self._looked_s = "" if patient else found, sent_s
         return code, found
 
     def _reaper(self, lease: Json | None, server_unix_s: float) -> str:
