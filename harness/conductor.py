@@ -217,8 +217,9 @@ class Conductor:
             raise _EndedEarlyError(Ending.ABORTED, f"preflight: {'; '.join(lacks[:3])}; nothing was touched")
 
     def _preview_faults(self) -> None:
+        target = self._target
         for plan in self._experiment.faults:
-            preview = self._faults[plan.action].preview(self._drivers.actor, plan.arguments, self._seed)
+            preview = self._faults[plan.action].preview(self._drivers.actor, plan.arguments, self._seed, target)
             if preview.problem and preflight.rests_at_zero(self._facts(), plan.arguments):
                 message = f"{preview.problem}; its workload rests at zero, victims are chosen when the fault is due"
                 self._pulse.say("note", f"fault {plan.name}", {"message": message})

@@ -13,6 +13,7 @@ from harness.model.experiment import AssertionSpec
 from harness.model.fault import Loss, Permission
 from harness.model.record import Record
 from harness.model.verdict import Verdict
+from harness.model.target import Target
 from harness.ports import ClusterActor
 
 
@@ -81,7 +82,7 @@ class FaultDefinition(Protocol):
         """Return what whoever takes it back needs to be allowed (the runner, the reaper)."""
         ...
 
-    def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
+    def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int, target: Target) -> Preview:
         """Return whom it would hit, without touching anything."""
         ...
 

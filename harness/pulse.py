@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from harness.model.errors import PortError, Stopped
 from harness.model.experiment import Experiment
+from harness.model.fault import Effect
 from harness.model.target import Target
 from harness.model.timeline import Event
 from harness.ports import Drivers, Observation, Permit, Victims
@@ -51,6 +52,7 @@ class Pulse:
         permits_open: Whether faults may start at all; the conductor opens it with the burst gate.
         load_lost: Why the load is lost, or empty.
         proven_s: When each fault's evidence came, by its name.
+        failed: Faults that could not be carried out or have no proof that they bit.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Pulse:
         self.permits_open = False
         self.load_lost = ""
         self.proven_s: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     @property
     def now_s(self) -> float:
@@ -103,8 +106,15 @@ class Pulse:
         self._live(event)
         if seen.kind == "load-edge" and seen.subject == "lost":
             self.load_lost = str(seen.detail.get("reason", "the load generator died"))
-        if seen.kind == "fault" and seen.detail.get("step") == "evidence":
+        if seen.kind == "fault":
+            self._note_outcome(seen)
+
+    def _note_outcome(self, seen: Observation) -> None:
+        step = seen.detail.get("step")
+        if step == "evidence" and seen.detail.get("effect") == Effect.CONFIRMED.value:
             self.proven_s[seen.subject] = seen.t_s
+        elif step in {"evidence", "failed"}:
+            self.failed.add(seen.subject)
 
     def poll(self) -> None:
         """Take in what every driver saw since the last call."""

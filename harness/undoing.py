@@ -5,13 +5,14 @@ Says on the record what was taken back and what was not. How a record is carried
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from harness.model.errors import PortError
 from harness.model.experiment import Experiment
-from harness.model.fault import UndoRecord
+from harness.model.fault import FaultPlan, UndoRecord
 from harness.ports import Drivers
 from harness.pulse import Pulse
 from harness.undo import STEP_LIMIT_S, recover
@@ -39,15 +40,18 @@ class Undoing:
         return any(p.name in self._pulse.proven_s and p.name not in self._released for p in held)
 
     def release_due(self) -> bool:
-        """Take back each fault that was held as long as it asks; the method goes on meanwhile. Always False."""
+        """Take back each fault that failed or was held as long as it asks; the method goes on. Always False."""
         for plan in self._experiment.faults:
-            proven_s = self._pulse.proven_s.get(plan.name)
-            if plan.hold_s is None or proven_s is None or plan.name in self._released:
-                continue
-            if self._pulse.now_s >= proven_s + plan.hold_s:
+            if plan.name not in self._released and self._due(plan):
                 self._released.add(plan.name)
                 self._undo(RELEASE_LIMIT_S, plan.name)
         return False
+
+    def _due(self, plan: FaultPlan) -> bool:
+        if plan.hold_s is None:
+            return False
+        proven_s = self._pulse.proven_s.get(plan.name, math.inf)
+        return plan.name in self._pulse.failed or self._pulse.now_s >= proven_s + plan.hold_s
 
     def undo_all(self) -> None:
         """Take back whatever is open, last in first out."""

@@ -15,6 +15,7 @@ from harness.model.errors import PortError
 from harness.model.facts import PodFact
 from harness.model.fault import FaultPlan, Loss, ObjectRef, Permission
 from harness.model.selector import parse_selector
+from harness.model.target import Target
 from harness.ports import ClusterActor
 
 Act: TypeAlias = Callable[[FaultContext, FaultPlan, Sequence[PodFact]], Steps["PodDeed"]]
@@ -43,10 +44,12 @@ POD_ARGUMENTS: Mapping[str, Any] = {
 }
 
 
-def preview_of(conduct: Conduct, name: str, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
+def preview_of(
+    conduct: Conduct, name: str, actor: ClusterActor, arguments: Mapping[str, Any], seed: int, target: Target | None
+) -> Preview:
     """Return whom a fault would hit and how each change would be taken back, by reading only."""
     try:
-        selected = conduct.select(actor, arguments, draw_seed(seed, name, arguments))
+        selected = conduct.select(actor, arguments, draw_seed(seed, name, arguments), target)
     except (TargetError, PortError) as error:
         return Preview(0, (), str(error))
     return Preview(selected.asked, selected.victims, "", selected.undo, selected.notes)
@@ -94,9 +97,11 @@ class Fault:
         """Return what taking it back needs to be allowed."""
         return self.undo_needs(arguments)
 
-    def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
+    def preview(
+        self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int, target: Target | None = None
+    ) -> Preview:
         """Return whom it would hit, without touching anything."""
-        return preview_of(self.conduct, self.name, actor, arguments, seed)
+        return preview_of(self.conduct, self.name, actor, arguments, seed, target)
 
     def steps(self, context: FaultContext, plan: FaultPlan) -> Steps[dict[str, Any]]:
         """Carry it out, step by step; see `sequence.carry_out`."""
@@ -147,9 +152,11 @@ class PodFault:
         """Return what taking it back needs to be allowed: to see whether the pod is gone."""
         return (Permission("get", "pods", "", "", str(arguments["namespace"])),)
 
-    def preview(self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int) -> Preview:
+    def preview(
+        self, actor: ClusterActor, arguments: Mapping[str, Any], seed: int, target: Target | None = None
+    ) -> Preview:
         """Return whom it would hit, without touching anything."""
-        return preview_of(self, self.name, actor, arguments, seed)
+        return preview_of(self, self.name, actor, arguments, seed, target)
 
     def steps(self, context: FaultContext, plan: FaultPlan) -> Steps[dict[str, Any]]:
         """Carry it out, step by step; see `sequence.carry_out`."""
@@ -157,7 +164,9 @@ class PodFault:
 
     # its conduct ----------------------------------------------------------------------------------------------------
 
-    def select(self, actor: ClusterActor, arguments: Mapping[str, Any], seed_text: str) -> Selected:
+    def select(
+        self, actor: ClusterActor, arguments: Mapping[str, Any], seed_text: str, target: Target | None
+    ) -> Selected:
         """Choose among the pods that serve."""
         pods = actor.pods(str(arguments["namespace"]), parse_selector(str(arguments["selector"])))
         chosen = choose(pods, arguments, seed_text)

@@ -24,6 +24,7 @@ from harness.model.fault import (
     run_label,
 )
 from harness.model.pointer import escape, resolve
+from harness.model.target import Target
 from harness.ports import ClusterActor
 
 CHANGE_ATTEMPTS = 5
@@ -69,7 +70,9 @@ class Deed:
 class Conduct(Protocol):
     """What is a fault's own."""
 
-    def select(self, actor: ClusterActor, arguments: Mapping[str, Any], seed_text: str) -> Selected:
+    def select(
+        self, actor: ClusterActor, arguments: Mapping[str, Any], seed_text: str, target: Target | None
+    ) -> Selected:
         """Choose the victims; reads only.
 
         Raises:
@@ -256,7 +259,7 @@ def carry_out(context: FaultContext, plan: FaultPlan, conduct: Conduct) -> Steps
     work = Work(context, plan, Selected(0, ()))
     try:
         seed_text = draw_seed(context.seed, plan.action, plan.arguments)
-        work.selected = conduct.select(context.actor, plan.arguments, seed_text)
+        work.selected = conduct.select(context.actor, plan.arguments, seed_text, context.target)
         _ask(context, plan, work.selected)
         return (yield from _act_and_prove(work, conduct))
     except FaultError:

@@ -109,7 +109,7 @@ class Cordon:
     def __init__(self, scene, proven=True):
         self.scene, self.proven = scene, proven
 
-    def select(self, actor, arguments, seed_text):
+    def select(self, actor, arguments, seed_text, target):
         return Selected(1, (VICTIM,))
 
     def act(self, work):
@@ -249,7 +249,7 @@ def test_a_fault_that_finds_no_victims_is_absent_and_asks_for_no_permit():
     scene = Scene()
 
     class Nobody(Cordon):
-        def select(self, actor, arguments, seed_text):
+        def select(self, actor, arguments, seed_text, target):
             raise TargetError("no node matches")
 
     with pytest.raises(FaultError, match="no node matches"):

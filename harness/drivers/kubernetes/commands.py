@@ -25,9 +25,7 @@ def run_command(argv: Sequence[str]) -> str:
     """
     told = " ".join(argv)
     try:
-        done = subprocess.run(
-            list(argv), capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False
-        )
+        done = subprocess.run(list(argv), capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PortError("command", told, f"{type(error).__name__}: {error}", "try it by hand") from error
     if done.returncode:
