@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from assertions.fault_view import FaultView, fault_views
 from harness.model.facts import PdbFact, PodFact, WorkloadFact
 from harness.model.fault import Loss
 from harness.model.record import Record
@@ -16,6 +17,9 @@ from harness.model.time import Window
 
 EVICTED = "EvictionByEvictionAPI"
 """Reason of a pod's condition DisruptionTarget after an eviction (Kubernetes, "Pod disruption conditions")."""
+
+VOLUNTARY = frozenset(loss.value for loss in Loss if loss.voluntary)
+"""Causes before which a budget is asked: evictions, also those of a drain."""
 
 DELETION = "deletion"
 """Cause of a pod that was deleted by nobody we know: most often its own controller, when it shrinks."""
@@ -63,7 +67,7 @@ class Breach:
         healthy_min: Fewest Ready pods in it.
         desired: Most that were demanded in it.
         lost: ``(pod, cause)`` of every pod that was lost at its beginning or in it.
-        voluntary: An eviction is among the causes.
+        voluntary: An eviction, also one of a drain, is among the causes.
         by_growth: No pod was lost; the demand rose, as it does while a workload grows under a budget in percent.
     """
 
@@ -85,7 +89,7 @@ class Replay:
         desired_at_min: What was demanded then.
         headroom_min: Least of Ready minus demanded.
         desired_last: What was demanded at the end.
-        evicted: Pods lost by eviction.
+        evicted: Pods lost by eviction, also by those of a drain.
         unknown_s: How long the demand was not known.
         unknown_reason: Why.
         breaches: In order.
@@ -121,37 +125,51 @@ def replay(record: Record, states: Sequence[tuple[float, PdbFact]], window: Wind
     return _summary(list(_within(_moments(record, states), window)), window.end_s)
 
 
+class Causes:
+    """What faults did: to a pod by its uid, and to whatever was on a node while it was lost."""
+
+    def __init__(self, faults: Sequence[FaultView], record: Record) -> None:
+        """Look at the faults of a run."""
+        self._by_uid = {uid: fault.loss.value for fault in faults for uid in fault.pod_uids}
+        self._lost = [(fault.held(record), fault.nodes) for fault in faults if fault.loss is Loss.NODE]
+
+    def of(self, t_s: float, pod: PodFact) -> str:
+        """Return the kind of loss that took a pod, or an empty text."""
+        on_lost_node = any(held.contains(t_s) and pod.node in nodes for held, nodes in self._lost)
+        return self._by_uid.get(pod.uid) or (Loss.NODE.value if on_lost_node else "")
+
+
 class _World:
     """The present: pods of the budget, its workloads, and the budget."""
 
-    def __init__(self, causes: Mapping[str, str]) -> None:
+    def __init__(self, causes: Causes) -> None:
         self.pdb: PdbFact | None = None
         self.healthy: dict[str, str] = {}
         self.workloads: dict[str, WorkloadFact] = {}
         self._causes = causes
 
-    def take(self, fact: PodFact | WorkloadFact | PdbFact) -> tuple[tuple[str, str], ...]:
+    def take(self, t_s: float, fact: PodFact | WorkloadFact | PdbFact) -> tuple[tuple[str, str], ...]:
         """Take in a state; return the pods that were lost by it, with their causes."""
         if isinstance(fact, PdbFact):
             self.pdb = fact
         elif isinstance(fact, WorkloadFact):
             self.workloads[fact.uid] = fact
         else:
-            return self._take_pod(fact)
+            return self._take_pod(t_s, fact)
         return ()
 
-    def _take_pod(self, pod: PodFact) -> tuple[tuple[str, str], ...]:
+    def _take_pod(self, t_s: float, pod: PodFact) -> tuple[tuple[str, str], ...]:
         counts = pod.ready and not (pod.terminating or pod.terminal or pod.deleted)
         if counts and self.pdb is not None and matches(self.pdb.selector, pod.labels):
             self.healthy[pod.uid] = pod.name
             return ()
         name = self.healthy.pop(pod.uid, None)
-        return () if name is None else ((name, self._cause(pod)),)
+        return () if name is None else ((name, self._cause(t_s, pod)),)
 
-    def _cause(self, pod: PodFact) -> str:
+    def _cause(self, t_s: float, pod: PodFact) -> str:
+        known = self._causes.of(t_s, pod)
         if pod.disruption == EVICTED:
-            return Loss.EVICTION.value
-        known = self._causes.get(pod.uid)
+            return known if known == Loss.DRAIN.value else Loss.EVICTION.value
         if known:
             return known
         if pod.disruption:
@@ -177,22 +195,13 @@ def _moments(record: Record, states: Sequence[tuple[float, PdbFact]]) -> Iterato
     timeline = record.timeline
     pods = timeline.facts(PodFact, lambda p: p.namespace == pdb.namespace)
     workloads = timeline.facts(WorkloadFact, lambda w: w.namespace == pdb.namespace)
-    world = _World(_causes(record))
+    world = _World(Causes(fault_views(record), record))
     world.pdb = pdb  # its selector says which pods count, also for pods that were listed before it
     merged: list[tuple[float, PodFact | WorkloadFact | PdbFact]] = [*states, *workloads, *pods]
     for t_s, fact in sorted(merged, key=lambda pair: pair[0]):
-        lost = world.take(fact)
+        lost = world.take(t_s, fact)
         desired, reason = world.demand()
         yield _Moment(t_s, len(world.healthy), desired, lost, reason if desired is None else "")
-
-
-def _causes(record: Record) -> dict[str, str]:
-    """Return what a fault did to a pod, by its uid."""
-    causes: dict[str, str] = {}
-    for injection in record.timeline.injections():
-        for victim in injection.victims:
-            causes[str(victim.get("uid"))] = injection.loss.value
-    return causes
 
 
 def _within(moments: Iterator[_Moment], window: Window) -> Iterator[_Moment]:
@@ -221,7 +230,7 @@ def _summary(moments: Sequence[_Moment], end_s: float) -> Replay:
         seen.healthy_min, seen.desired_at_min = lowest.healthy, lowest.desired or 0
         seen.headroom_min = min(m.healthy - (m.desired or 0) for m in known)
         seen.desired_last = moments[-1].desired
-    seen.evicted = sum(cause == Loss.EVICTION.value for m in moments for _, cause in m.lost)
+    seen.evicted = sum(cause in VOLUNTARY for m in moments for _, cause in m.lost)
     unknown = [(m, end) for m, end in zip(moments, ends, strict=True) if m.desired is None]
     seen.unknown_s = sum(end - m.t_s for m, end in unknown)
     seen.unknown_reason = unknown[0][0].reason if unknown else ""
@@ -265,6 +274,6 @@ def _breach(before: _Moment | None, part: Sequence[_Moment], end_s: float) -> Br
         healthy_min=min(moment.healthy for moment in part),
         desired=max(moment.desired or 0 for moment in part),
         lost=lost,
-        voluntary=any(cause == Loss.EVICTION.value for _, cause in lost),
+        voluntary=any(cause in VOLUNTARY for _, cause in lost),
         by_growth=grew and not lost,
     )

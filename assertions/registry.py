@@ -8,7 +8,9 @@ from assertions import (
     autoscaler,
     backlog,
     disruption_budget,
+    drain_outcome,
     error_budget,
+    job_progress,
     latency,
     node_recovery,
     pending_time,
@@ -32,6 +34,8 @@ ASSERTIONS: Mapping[str, Definition] = {
         preemption.DEFINITION,
         replicas_held.DEFINITION,
         node_recovery.DEFINITION,
+        drain_outcome.DEFINITION,
+        job_progress.DEFINITION,
         restored.DEFINITION,
     )
 }
