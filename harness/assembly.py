@@ -81,7 +81,7 @@ def real(experiment: Experiment, job: Job) -> Parts:
             load=LocustDriver(clock, run_dir),
             chaos=ChaosToolkitDriver(target, clock, run_dir, run_id, job.seed),
             observer=KubernetesObserver(connect(target), clock),
-            actor=KubernetesActor(connect(target)),
+            actor=KubernetesActor(connect(target), target.commands),
             metrics=PrometheusSource(target, clock),
             ledger=KubernetesLedger(connect(target), target.system_namespace, target.commands),
             lease=KubernetesLease(connect(target), target.system_namespace),

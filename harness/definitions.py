@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from harness.model.experiment import AssertionSpec
 from harness.model.fault import Loss, Permission
 from harness.model.record import Record
-from harness.model.verdict import Verdict
 from harness.model.target import Target
+from harness.model.verdict import Verdict
 from harness.ports import ClusterActor
 
 

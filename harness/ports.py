@@ -248,6 +248,10 @@ class ClusterActor(Protocol):
         """Delete an object by uid. Returns False where it was gone already."""
         ...
 
+    def run_command(self, name: str, node: str) -> str:
+        """Run a command of the target's settings for a node (`Target.commands`) and return what was run."""
+        ...
+
 
 class MetricsSource(Protocol):
     """The metrics store."""

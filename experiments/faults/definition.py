@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from experiments.faults.context import FaultContext, Steps
+from experiments.faults.context import FaultContext, Steps, current, drive
 from experiments.faults.evidence import Evidence, wait_for_pods
 from experiments.faults.sequence import Conduct, Deed, Selected, Work, carry_out
 from experiments.faults.targets import TargetError, choose, draw_seed, victims
@@ -106,6 +106,19 @@ class Fault:
     def steps(self, context: FaultContext, plan: FaultPlan) -> Steps[dict[str, Any]]:
         """Carry it out, step by step; see `sequence.carry_out`."""
         return carry_out(context, plan, self.conduct)
+
+
+def perform(fault: Fault | PodFault) -> dict[str, Any]:
+    """Carry out the fault of the activity that is being run; what every action's function does.
+
+    Returns:
+        Victims, effect and reason.
+
+    Raises:
+        NotUnderGamedayError: There is no game day in this process.
+    """
+    context, plan = current(fault.name)
+    return drive(fault.steps(context, plan), context.clock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Faults on pods: abrupt kill and eviction. Each says which kind of loss it is (CASES A23); victims are ours to choose.
+"""Faults that take pods away: abrupt kill, graceful delete, eviction. Each says which kind of loss it is (CASES A23); victims are ours to choose.
 
 `kill_pods` and `evict_pods` are what an experiment file names; they refuse outside a game day (see `context`).
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.faults.context import FaultContext, Steps, current, drive
-from experiments.faults.definition import PodDeed, PodFault
+from experiments.faults.context import FaultContext, Steps
+from experiments.faults.definition import PodDeed, PodFault, perform
 from harness.model.facts import PodFact
 from harness.model.fault import FaultPlan, Loss
 
@@ -19,38 +19,44 @@ _WAITING = frozenset({"blocked", "throttled"})
 _REPLACED = "uid gone and a pod that did not exist before is Ready, for every victim, within max_hold"
 
 
-def kill_pods(namespace: str, selector: str, count: int | None = None, share: float | None = None) -> dict[str, Any]:
+def kill_pods(**arguments: Any) -> dict[str, Any]:
     """Kill pods abruptly: deleted with a grace period of 0 s, as when their machine fails.
 
     Args:
-        namespace: Namespace of the pods.
-        selector: Their labels, such as ``app=planner``.
-        count: How many, or
-        share: which share of the Ready pods (rounded down, at least one).
+        **arguments: ``namespace``, ``selector``, and ``count``, or ``share`` of the Ready pods (rounded down, at least
+            one).
 
     Returns:
         Victims, effect and reason.
     """
-    del namespace, selector, count, share  # the validated plan has them
-    context, plan = current("kill_pods")
-    return drive(KILL_PODS.steps(context, plan), context.clock)
+    del arguments  # the validated plan has them
+    return perform(KILL_PODS)
 
 
-def evict_pods(namespace: str, selector: str, count: int | None = None, share: float | None = None) -> dict[str, Any]:
+def delete_pods(**arguments: Any) -> dict[str, Any]:
+    """Delete pods gracefully, as a person or a controller does: budgets are not asked (CASES A23, F05).
+
+    Args:
+        **arguments: As `kill_pods`.
+
+    Returns:
+        Victims, effect and reason.
+    """
+    del arguments
+    return perform(DELETE_PODS)
+
+
+def evict_pods(**arguments: Any) -> dict[str, Any]:
     """Evict pods by the eviction subresource, as a drain does: budgets are asked, and 429 is retried until max_hold.
 
     Args:
-        namespace: Namespace of the pods.
-        selector: Their labels, such as ``app=planner``.
-        count: How many, or
-        share: which share of the Ready pods (rounded down, at least one).
+        **arguments: As `kill_pods`.
 
     Returns:
         Victims, effect and reason.
     """
-    del namespace, selector, count, share  # the validated plan has them
-    context, plan = current("evict_pods")
-    return drive(EVICT_PODS.steps(context, plan), context.clock)
+    del arguments
+    return perform(EVICT_PODS)
 
 
 def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
@@ -61,6 +67,15 @@ def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> 
     missed = [pod.name for pod in chosen if pod.name not in accepted]
     problem = f"not killed: {', '.join(missed)}" if missed else ""
     return PodDeed(hit, problem, (("grace_s", ABRUPT_GRACE_S),))
+
+
+def _delete(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
+    yield from ()
+    del plan
+    hit = tuple(pod for pod in chosen if context.actor.delete_pod(pod, None))
+    missed = [pod.name for pod in chosen if pod not in hit]
+    problem = f"gone before they could be deleted: {', '.join(missed)}" if missed else ""
+    return PodDeed(hit, problem, (("grace_s", "the pod's own"),))
 
 
 def _evict(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
@@ -105,6 +120,15 @@ KILL_PODS = PodFault(
     loss=Loss.ABRUPT,
     evidence=_REPLACED,
     deed=_kill,
+    verbs=(("list", "pods", ""), ("get", "pods", ""), ("delete", "pods", "")),
+)
+
+DELETE_PODS = PodFault(
+    name="delete_pods",
+    module=__name__,
+    loss=Loss.GRACEFUL,
+    evidence=_REPLACED,
+    deed=_delete,
     verbs=(("list", "pods", ""), ("get", "pods", ""), ("delete", "pods", "")),
 )
 

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from experiments.faults.container import CRASH_CONTAINERS, HANG_PODS
 from experiments.faults.definition import Fault, PodFault
-from experiments.faults.pod import EVICT_PODS, KILL_PODS
+from experiments.faults.drain import DRAIN_NODES
+from experiments.faults.job import RUN_JOB
+from experiments.faults.node_loss import LOSE_NODES, RECLAIM_SPOT_NODES
+from experiments.faults.pod import DELETE_PODS, EVICT_PODS, KILL_PODS
 
-FAULTS: Mapping[str, PodFault | Fault] = {fault.name: fault for fault in (KILL_PODS, EVICT_PODS)}
+FAULTS: Mapping[str, PodFault | Fault] = {
+    fault.name: fault
+    for fault in (
+        KILL_PODS,
+        DELETE_PODS,
+        EVICT_PODS,
+        CRASH_CONTAINERS,
+        HANG_PODS,
+        DRAIN_NODES,
+        LOSE_NODES,
+        RECLAIM_SPOT_NODES,
+        RUN_JOB,
+    )
+}
 """Faults by the name of their action's function."""

@@ -227,8 +227,8 @@ def connect_cluster(job: ChaosJob) -> tuple[ClusterActor, UndoLedger, TerminateP
     if os.environ.get("KUBECONFIG") != target.kubeconfig or not Path(target.kubeconfig).is_file():
         problem = "KUBECONFIG is not the target's one file, and chaosk8s would fall to another cluster"
         raise SpecError(target.kubeconfig, "", problem, "start the child by the chaos driver")
-    ledger = KubernetesLedger(connect(target), target.system_namespace)
-    return KubernetesActor(connect(target)), ledger, terminator(target.context)
+    ledger = KubernetesLedger(connect(target), target.system_namespace, target.commands)
+    return KubernetesActor(connect(target), target.commands), ledger, terminator(target.context)
 
 
 def run_child(control_fd: int, events_fd: int, connect: Connect = connect_cluster) -> int:

@@ -201,6 +201,10 @@ class FakeActor:
         """Delete an object."""
         return False
 
+    def run_command(self, name: str, node: str) -> str:
+        """Run a command of the target: the twin has none."""
+        raise PortError(SYSTEM, name, f"the twin has no command for node {node}")
+
 
 def _blocked(cluster: SimulatedCluster, pdb: SimPdb) -> str:
     healthy = cluster.headroom(pdb) + pdb.min_available

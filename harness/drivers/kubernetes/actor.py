@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.drivers.kubernetes.commands import run_named
 from harness.drivers.kubernetes.connection import JSON_PATCH, Call, Connection
 from harness.drivers.kubernetes.facts import pdb_fact, pod_fact
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
@@ -41,8 +42,8 @@ OVERLAP_TEXT = "more than one PodDisruptionBudget"
 class KubernetesActor:
     """Reads objects, patches, creates and deletes them; lists, deletes and evicts pods."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, commands: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self._connection, self._commands = connection, dict(commands or {})
         self._resources: dict[tuple[str, str], Resource] = {}
 
     def pods(self, namespace: str, selector: Mapping[str, str]) -> Sequence[PodFact]:
@@ -174,6 +175,14 @@ class KubernetesActor:
                 raise
             return False
         return True
+
+    def run_command(self, name: str, node: str) -> str:
+        """Run a command of the target's settings for a node and return what was run.
+
+        Raises:
+            PortError: There is none, or it failed.
+        """
+        return run_named(self._commands, name, node)
 
     def _resource(self, api_version: str, kind: str) -> Resource:
         key = (api_version, kind)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
-from harness.drivers.kubernetes.commands import run_command
+from harness.drivers.kubernetes.commands import run_named
 from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, Call, Connection, Json
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
 from harness.drivers.kubernetes.resources import (
@@ -90,6 +90,12 @@ class KubernetesLedger:
         """
         labels = {STATE_LABEL: OPEN, **({RUN_LABEL: run_label(run_id)} if run_id is not None else {})}
         items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, {"labelSelector": selector_text(labels)})
+        return [_record(item) for item in sorted(items, key=_written, reverse=True)]
+
+    def records(self, run_id: str) -> Sequence[UndoRecord]:
+        """Return every record of a run that is not closed, newest first: also those that somebody else took back."""
+        query = {"labelSelector": selector_text({RUN_LABEL: run_label(run_id)}) + f",{STATE_LABEL}"}
+        items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, query)
         return [_record(item) for item in sorted(items, key=_written, reverse=True)]
 
     def undo(self, record: UndoRecord) -> UndoRecord:
@@ -179,13 +185,7 @@ class KubernetesLedger:
 
     def _undo_command(self, record: UndoRecord) -> str:
         """Run a command of this process's own settings; the record only names it, so that it cannot bring one."""
-        name = str(record.applied.get("command", ""))
-        argv = self._commands.get(name)
-        if not argv:
-            problem = f"the command {name!r} that takes it back is not among this process's own"
-            remedy = f"set commands.{name} of the target in gameday.toml, and run `gameday recover` where it works"
-            raise PortError(SYSTEM, f"undo {record.fault}", problem, remedy)
-        return run_command([part.replace("{node}", record.name) for part in argv])
+        return run_named(self._commands, str(record.applied.get("command", "")), record.name)
 
     def _undo_delete(self, record: UndoRecord) -> str:
         """Delete a helper object. Where the record was written before it had a uid, its run label proves it ours."""

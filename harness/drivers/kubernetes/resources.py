@@ -54,6 +54,11 @@ HPAS = Resource("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscal
 JOBS = Resource("Job", "jobs", "batch")
 PDBS = Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy")
 SCALED_OBJECTS = Resource("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1")
+API_SERVICES = Resource("APIService", "apiservices", "apiregistration.k8s.io", namespaced=False)
+FLOW_SCHEMAS = Resource("FlowSchema", "flowschemas", "flowcontrol.apiserver.k8s.io", namespaced=False)
+PRIORITY_LEVELS = Resource(
+    "PriorityLevelConfiguration", "prioritylevelconfigurations", "flowcontrol.apiserver.k8s.io", namespaced=False
+)
 LEASES = Resource("Lease", "leases", "coordination.k8s.io")
 POD_METRICS = Resource("PodMetrics", "pods", "metrics.k8s.io", "v1beta1")
 

@@ -1,7 +1,7 @@
 """`SafetyWatch` on a real cluster: the halt lever (a ConfigMap) and the reaper's Lease, read each second in a thread.
 
-Looks only; pulling the lever is `gameday halt`, and what the reaper does is `harness.reaper`. Old news is trouble: a
-run that cannot see the lever must not go on as if nobody had pulled it.
+The watch only looks; what the reaper does is `harness.reaper`. Old news is trouble: a
+run that cannot see the lever must not go on as if nobody had pulled it. `HaltLever` is what `gameday halt` moves.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 
 from harness.drivers.kubernetes.connection import Call, Connection, Json
 from harness.drivers.kubernetes.facts import unix_s
 from harness.drivers.kubernetes.failures import ApiError
-from harness.drivers.kubernetes.resources import CONFIG_MAPS, LEASES, NOT_FOUND
+from harness.drivers.kubernetes.resources import CONFIG_MAPS, LEASES, NOT_FOUND, read
 from harness.model.errors import PortError, Refusal
 from harness.model.fault import Permission
 
@@ -31,6 +32,7 @@ REAPER_PATIENCE_S = 15.0
 """A run goes on this long without a reaper: one that died is followed by another after about 10 s. Faults do not."""
 
 SKEW_MARGIN_S = 2.0
+CONFLICT = 409
 JOIN_LIMIT_S = CALL_LIMIT_S + 2.0
 
 
@@ -137,6 +139,63 @@ class KubernetesSafety:
                 raise
             return None, time.time()
         return found, time.time() if server_unix_s is None else server_unix_s
+
+
+class HaltLever:
+    """The lever itself: while it is pulled, every run on the cluster stops and none starts."""
+
+    def __init__(self, connection: Connection, namespace: str) -> None:
+        """Prepare; sends nothing.
+
+        Args:
+            connection: The cluster.
+            namespace: The target's ``system_namespace``.
+        """
+        self._connection, self._namespace = connection, namespace
+
+    def state(self) -> str:
+        """Return who pulled it and why, or an empty string.
+
+        Raises:
+            PortError: No answer.
+        """
+        lever = read(self._connection, CONFIG_MAPS, self._namespace, HALT_NAME)
+        return "" if lever is None else halt_text(lever)
+
+    def pull(self, by: str, reason: str) -> bool:
+        """Pull it. Returns False where it was pulled already; what that one said stays.
+
+        Raises:
+            PortError: It could not be pulled.
+        """
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": HALT_NAME, "namespace": self._namespace},
+            "data": {"by": by, "reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")},
+        }
+        try:
+            self._connection.send(Call("pull the halt lever", "POST", CONFIG_MAPS.path(self._namespace), body=body))
+        except ApiError as error:
+            if error.status != CONFLICT:
+                raise
+            return False
+        return True
+
+    def release(self) -> bool:
+        """Release it. Returns False where it was not pulled.
+
+        Raises:
+            PortError: It could not be released.
+        """
+        path = CONFIG_MAPS.path(self._namespace, HALT_NAME)
+        try:
+            self._connection.send(Call("release the halt lever", "DELETE", path))
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return False
+        return True
 
 
 _REMEDIES = {
