@@ -7,7 +7,8 @@ is reported and fails nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ KIND = "restored"
 SCHEMA = params_object({})
 RUN_LABEL = "gameday.local/run"
 RECOVER = "gameday recover"
+_SECTION = re.compile(r"^/(spec|status|metadata)(?=/)")
 
 
 def judge(record: Record, spec: AssertionSpec) -> Verdict:
@@ -86,7 +88,7 @@ def _fingerprint_checks(record: Record) -> Iterator[Check]:
         which = "before the run" if before is None else "after the run"
         yield unclear(f"no fingerprint was taken {which}: a residue could not be seen", f"run `{RECOVER}`")
         return
-    ours = [text for key, text in differences(before, after).items() if _ours(record, key)]
+    ours = list(differences(before, after, lambda found: _ours(record, found)).values())
     if ours:
         yield broken(f"differs from before the run: {'; '.join(ours)}", f"run `{RECOVER}` and look at these objects")
     else:
@@ -98,10 +100,12 @@ def _lease_checks(record: Record) -> Iterator[Check]:
         yield broken("the run's Lease was not released", f"it lapses by itself; else run `{RECOVER}`")
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
-    """Return what differs between two fingerprints, by object, as one line each."""
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], keep: Callable[[Difference], bool] = lambda found: True
+) -> dict[str, str]:
+    """Return what differs between two fingerprints and is to be kept, by object, as one line each."""
     by_object: dict[str, list[str]] = {}
-    for found in fingerprint_difference(before, after):
+    for found in filter(keep, fingerprint_difference(before, after)):
         by_object.setdefault(found.subject, []).append(_told(found))
     return {key: f"{key} " + ", ".join(told) for key, told in by_object.items()}
 
@@ -116,17 +120,40 @@ def _change(found: Difference) -> str:
     return f"{found.pointer.lstrip('/')} was {_short(found.before)}, is {_short(found.after)}".strip()
 
 
-def _ours(record: Record, key: str) -> bool:
-    """Tell whether an object is one that we changed: it has an undo record, or carries the run's label."""
-    touched = {_key(undo).lower() for undo in record.undo}
-    after = (record.fingerprint_after or {}).get(key)
-    return key.lower() in touched or RUN_LABEL in json.dumps(after, default=str)
+def _ours(record: Record, found: Difference) -> bool:
+    """Tell whether a difference is of an object that we changed: it has an undo record, or carries the run's label.
+
+    A field that an undo left alone, because somebody else had set it meanwhile, is theirs (DESIGN U2).
+    """
+    key = found.subject
+    touched = [undo for undo in record.undo if _key(undo).lower() == key.lower()]
+    if touched:
+        return not any(_left_alone(undo, found) for undo in touched)
+    return RUN_LABEL in json.dumps((record.fingerprint_after or {}).get(key), default=str)
+
+
+def _left_alone(undo: Mapping[str, Any], found: Difference) -> bool:
+    """Tell whether an undo that was done says that it left this field alone, and our value is not there any more."""
+    if not undo.get("done") or not found.pointer:
+        return False
+    outcome, applied = str(undo.get("outcome", "")), undo.get("applied") or {}
+    return any(
+        f"left alone: {pointer} is now " in outcome and _same_field(pointer, found.pointer) and found.after != value
+        for pointer, value in applied.items()
+    )
+
+
+def _same_field(pointer: str, printed: str) -> bool:
+    """Compare a pointer into an object with one into its fingerprint, which leaves out ``spec`` and ``status``."""
+    short, other = (_SECTION.sub("", each) + "/" for each in (pointer, printed))
+    return short.startswith(other) or other.startswith(short)
 
 
 def _others(record: Record) -> list[str]:
     before, after = record.fingerprint_before, record.fingerprint_after
-    found = {} if before is None or after is None else differences(before, after)
-    told = [text for key, text in found.items() if not _ours(record, key)]
+    known = before is not None and after is not None
+    found = differences(before or {}, after or {}, lambda one: not _ours(record, one)) if known else {}
+    told = list(found.values())
     residues = [e for e in record.timeline.of("residue") if not e.detail.get("ours")]
     return list(dict.fromkeys([*told, *(f"{e.subject}: {e.detail.get('difference', '')}" for e in residues)]))
 

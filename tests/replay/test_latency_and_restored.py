@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from assertions.registry import ASSERTIONS
 from harness.model.record import Ending
 from harness.model.verdict import Outcome
-from tests.replay.builders import good_run, judged, with_params
+from tests.replay.builders import Run, good_run, judged, with_params
 
 
 def test_quick_answers_pass() -> None:
@@ -64,6 +65,39 @@ def test_a_difference_that_is_ours_fails() -> None:
     verdict = judged(run, "restored")
     assert verdict.outcome is Outcome.FAIL
     assert "unschedulable was false, is true" in verdict.reason
+
+
+def contested_run(outcome: str, after: Any) -> Run:
+    """Return a run that cordoned node-1, which is not as it was at the end."""
+    run = good_run()
+    run.undo[0] |= {"kind": "Node", "namespace": "", "name": "node-1", "outcome": outcome}
+    run.undo[0] |= {"applied": {"/spec/unschedulable": True}, "prior": {"/spec/unschedulable": None}}
+    run.fingerprint_after = {**(run.fingerprint_after or {}), "Node/node-1": after}
+    return run
+
+
+def test_a_field_that_the_undo_left_alone_because_somebody_else_set_it_is_theirs() -> None:
+    run = contested_run("left alone: /spec/unschedulable is now 'maybe', not ours", {"unschedulable": "maybe"})
+    verdict = judged(run, "restored")
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.evidence == ('changed by somebody else: Node/node-1 unschedulable was false, is "maybe"',)
+
+
+def test_our_own_value_is_ours_whatever_the_undo_says_and_so_is_every_other_field() -> None:
+    said = "left alone: /spec/unschedulable is now False, not ours"
+    assert judged(contested_run(said, {"unschedulable": True}), "restored").outcome is Outcome.FAIL
+    both = contested_run(said, {"unschedulable": False, "taints": ["spot=true:NoSchedule"]})
+    assert judged(both, "restored").outcome is Outcome.FAIL
+
+
+def test_capacity_that_is_not_back_on_a_node_of_ours_fails_f18() -> None:
+    run = contested_run(
+        "restored /spec/unschedulable", {"unschedulable": False, "allocatable": {"nvidia.com/gpu": "0"}}
+    )
+    run.fingerprint_before = {"Node/node-1": {"unschedulable": False, "allocatable": {"nvidia.com/gpu": "4"}}}
+    verdict = judged(run, "restored")
+    assert verdict.outcome is Outcome.FAIL
+    assert 'allocatable/nvidia.com~1gpu was "4", is "0"' in verdict.reason
 
 
 def test_a_helper_object_with_the_runs_label_that_stays_fails() -> None:

@@ -192,3 +192,10 @@ def test_clocks_that_are_apart_or_unknown_are_told(skew_s: float, holds: bool | 
     run = good_run()
     run.skew_s = skew_s
     assert look(run, "clocks_agree").holds is holds
+
+
+def test_a_drain_that_was_to_be_blocked_and_was_has_taken_effect() -> None:
+    run = good_run()
+    blocked = {"drained": False, "blocked_by": ["agents/planner"], "effect": "CONFIRMED"}
+    run.change("fault", lambda t, s, d: blocked if d["step"] == "evidence" and s == "evict-one" else None)
+    assert look(run, "faults_took_effect").holds is True
