@@ -196,6 +196,6 @@ def test_clocks_that_are_apart_or_unknown_are_told(skew_s: float, holds: bool | 
 
 def test_a_drain_that_was_to_be_blocked_and_was_has_taken_effect() -> None:
     run = good_run()
-    blocked = {"drained": False, "blocked_by": ["agents/planner"], "effect": "CONFIRMED"}
+    blocked: dict[str, Any] = {"drained": False, "blocked_by": ["agents/planner"], "effect": "CONFIRMED"}
     run.change("fault", lambda t, s, d: blocked if d["step"] == "evidence" and s == "evict-one" else None)
     assert look(run, "faults_took_effect").holds is True
