@@ -1,4 +1,4 @@
-"""Faults that take pods away: abrupt kill, graceful delete, eviction. Each says which kind of loss it is (CASES A23); victims are ours to choose.
+"""Faults that take pods away: kill, delete, eviction. Each says which kind of loss it is (CASES A23).
 
 `kill_pods` and `evict_pods` are what an experiment file names; they refuse outside a game day (see `context`).
 """

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from experiments.faults.container import CRASH_CONTAINERS, HANG_PODS
 from experiments.faults.definition import Fault, PodFault
+from experiments.faults.dependency import METRICS_BLACKOUT, SCALE_DEPENDENCY
 from experiments.faults.drain import DRAIN_NODES
+from experiments.faults.gpu import EXHAUST_GPUS
 from experiments.faults.job import RUN_JOB
 from experiments.faults.node_loss import LOSE_NODES, RECLAIM_SPOT_NODES
 from experiments.faults.pod import DELETE_PODS, EVICT_PODS, KILL_PODS
@@ -23,6 +25,9 @@ FAULTS: Mapping[str, PodFault | Fault] = {
         LOSE_NODES,
         RECLAIM_SPOT_NODES,
         RUN_JOB,
+        EXHAUST_GPUS,
+        SCALE_DEPENDENCY,
+        METRICS_BLACKOUT,
     )
 }
 """Faults by the name of their action's function."""

@@ -1,0 +1,255 @@
+"""GPU exhaustion behind one action: devices held by pods, devices unplugged, or their memory taken.
+
+The proof is always a canary pod that stays Pending for exactly that reason; allocatable alone lies (CASES G02).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.faults.context import FaultError, Steps
+from experiments.faults.definition import Fault, perform
+from experiments.faults.evidence import LOOK_EVERY_S, Evidence, wait_for
+from experiments.faults.gpu_plan import device_count, free_devices, unschedulable_message
+from experiments.faults.helper_pods import helper_name, waiting_pod
+from experiments.faults.node_loss import evidence_limit_s
+from experiments.faults.nodes import node_ref, pods_on
+from experiments.faults.sequence import Deed, Selected, Work, victims_of
+from experiments.faults.targets import TargetError
+from harness.model.fault import Effect, Loss, ObjectRef, Permission
+from harness.model.pointer import escape
+from harness.model.selector import parse_selector, selector_text
+from harness.model.target import Target
+from harness.ports import ClusterActor
+
+DEFAULT_RESOURCE = "nvidia.com/gpu"
+REAL_GPU_LABEL = "nvidia.com/gpu.memory"
+"""Set by NVIDIA's feature discovery on nodes with a real driver; a mocked GPU has no memory to take."""
+
+STEADY_S = 2.0
+"""How long the canary must be refused: one look could come between two rounds of the scheduler."""
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNode:
+    """A node with devices.
+
+    Attributes:
+        node: The node.
+        free: How many of its devices are free.
+        total: How many are allocatable.
+    """
+
+    node: Json
+    free: int
+    total: int
+
+    @property
+    def name(self) -> str:
+        """Name of the node."""
+        return str(self.node["metadata"]["name"])
+
+
+class GpuExhaustion:
+    """The conduct of `exhaust_gpus`."""
+
+    def select(
+        self, actor: ClusterActor, arguments: Mapping[str, Any], seed_text: str, target: Target | None
+    ) -> Selected:
+        """Find the nodes that offer the resource, and what is free on them."""
+        del seed_text
+        resource = str(arguments.get("resource", DEFAULT_RESOURCE))
+        if target is None:
+            raise TargetError("no target names the image of helper pods")
+        found = _gpu_nodes(actor, arguments, resource)
+        backend = str(arguments["backend"])
+        if backend == "vram":
+            _need_real_gpus(found, arguments)
+        free = sum(one.free for one in found)
+        undo = (
+            tuple(f"Node {one.name}: {resource} back to {one.total}" for one in found)
+            if backend == "unplug"
+            else (f"{free} helper pods in {target.system_namespace} are deleted",)
+        )
+        notes = tuple(f"{one.name}: {one.free} of {one.total} {resource} are free" for one in found)
+        return Selected(len(found), victims_of([one.node for one in found]), undo, notes, found)
+
+    def act(self, work: Work) -> Steps[Deed]:
+        """Take the devices, then ask for one more."""
+        backend, held = str(work.arguments["backend"]), 0
+        if backend == "unplug":
+            _unplug(work)
+        else:
+            held = _hold(work, str(work.arguments.get("image", "")) if backend == "vram" else "")
+        work.recorded()
+        yield LOOK_EVERY_S
+        detail = (("backend", backend), ("resource", _resource(work)), ("held", held))
+        return Deed(work.selected.victims, "", detail, held)
+
+    def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
+        """Wait until the holders run, then until a canary is refused for lack of the resource."""
+        if deed.found:
+            held = yield from wait_for(work.context, lambda: _bound(work, deed.found), evidence_limit_s(work))
+            if held.effect is not Effect.CONFIRMED:
+                return held
+        canary = work.create(
+            waiting_pod(_name(work, "canary", 1), "canary", _target(work), resources={_resource(work): "1"})
+        )
+        ref = _pod_ref(canary)
+        evidence = yield from _refused(work, ref)
+        work.context.actor.delete(ref, str(canary["metadata"]["uid"]), 0)  # else it would take the first free device
+        return evidence
+
+
+def _target(work: Work) -> Target:
+    if work.context.target is None:
+        raise FaultError(work.plan.name, "no target names the image of helper pods")
+    return work.context.target
+
+
+def _resource(work: Work) -> str:
+    return str(work.arguments.get("resource", DEFAULT_RESOURCE))
+
+
+def _name(work: Work, role: str, number: int) -> str:
+    return helper_name(work.context.run_id, work.plan.name, role, number)
+
+
+def _pod_ref(pod: Json) -> ObjectRef:
+    return ObjectRef("v1", "Pod", str(pod["metadata"]["name"]), str(pod["metadata"]["namespace"]))
+
+
+def _gpu_nodes(actor: ClusterActor, arguments: Mapping[str, Any], resource: str) -> tuple[GpuNode, ...]:
+    selector = selector_text(parse_selector(str(arguments["nodes"]))) if "nodes" in arguments else ""
+    nodes = sorted(actor.find("v1", "Node", selector=selector), key=lambda node: str(node["metadata"]["name"]))
+    found = []
+    for node in nodes:
+        total = device_count((node.get("status") or {}).get("allocatable"), resource)
+        if total > 0:
+            free = free_devices(node, pods_on(actor, str(node["metadata"]["name"])), resource)
+            found.append(GpuNode(node, free, total))
+    if not found:
+        raise TargetError(f"no node{' of ' + selector if selector else ''} offers {resource}; {_offered(nodes)}")
+    return tuple(found)
+
+
+def _offered(nodes: Sequence[Json]) -> str:
+    """Name the extended resources that are there: their names depend on the MIG strategy (CASES G07)."""
+    names = {n for node in nodes for n in (node.get("status") or {}).get("allocatable") or {} if "/" in n}
+    return f"offered are {', '.join(sorted(names))}" if names else "no extended resource is offered at all"
+
+
+def _need_real_gpus(found: Sequence[GpuNode], arguments: Mapping[str, Any]) -> None:
+    mocked = [one.name for one in found if REAL_GPU_LABEL not in (one.node["metadata"].get("labels") or {})]
+    if mocked:
+        raise TargetError(f"backend vram needs real GPUs: {', '.join(mocked)} carries no label {REAL_GPU_LABEL}")
+    if not arguments.get("image"):
+        raise TargetError("backend vram needs image: a CUDA program that takes the memory and waits")
+
+
+def _unplug(work: Work) -> None:
+    """Set capacity and allocatable in one write: either alone would be undone by the kubelet (CASES G01)."""
+    keep, resource = str(work.arguments.get("keep", 0)), escape(_resource(work))
+    for one in work.selected.found:
+        values = {f"/status/capacity/{resource}": keep, f"/status/allocatable/{resource}": keep}
+        work.change(node_ref(one.name), values, "status")
+
+
+def _hold(work: Work, image: str) -> int:
+    """Make a pod for each free device, pinned to its node; returns how many."""
+    number, resources = 0, {_resource(work): "1"}
+    for one in work.selected.found:
+        for _ in range(one.free):
+            number += 1
+            pod = waiting_pod(
+                _name(work, "hold", number), "hold", _target(work), resources=resources, node=one.node,
+                priority_class=str(work.arguments.get("priority_class", "")), image=image,
+            )  # fmt: skip
+            work.create(pod)
+    return number
+
+
+def _bound(work: Work, held: int) -> tuple[bool, str]:
+    namespace = _target(work).system_namespace
+    names = {_name(work, "hold", number) for number in range(1, held + 1)}
+    pods = [p for p in work.context.actor.find("v1", "Pod", namespace) if p["metadata"]["name"] in names]
+    running = sum((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
+    return running == held, f"{running} of {held} holding pods run"
+
+
+def _refused(work: Work, ref: ObjectRef) -> Steps[Evidence]:
+    context, wanted = work.context, f"Insufficient {_resource(work)}"
+    since_s: list[float] = []
+
+    def look() -> tuple[bool, str]:
+        pod = context.actor.get(ref)
+        said = unschedulable_message(pod) if pod is not None else "the canary is gone"
+        if wanted not in said:
+            since_s.clear()
+            bound = pod is not None and bool((pod.get("spec") or {}).get("nodeName"))
+            return False, "the canary got a device" if bound else f"the canary waits: {said or 'not judged yet'}"
+        since_s.append(context.clock.now_s())
+        return since_s[-1] - since_s[0] >= STEADY_S, f"a canary stays Pending: {said}"
+
+    return (yield from wait_for(context, look, evidence_limit_s(work)))
+
+
+def exhaust_gpus(**arguments: Any) -> dict[str, Any]:
+    """Let no GPU be free.
+
+    Args:
+        **arguments: ``backend``: ``hold`` (pods take all free devices, at ``priority_class``), ``unplug`` (capacity and
+            allocatable to ``keep``), ``vram`` (a CUDA program of ``image`` on each free device); ``resource``;
+            ``nodes`` (labels).
+
+    Returns:
+        Victims, effect and reason.
+    """
+    del arguments  # the validated plan has them
+    return perform(EXHAUST_GPUS)
+
+
+def _needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+    system = "gameday-system"
+    pods = tuple(Permission(verb, "pods", "", "", system) for verb in ("create", "get", "list", "delete"))
+    nodes = (Permission("list", "nodes"), Permission("get", "nodes"), Permission("list", "pods"))
+    status = (Permission("patch", "nodes", "", "status"),) if arguments.get("backend") == "unplug" else ()
+    return (*nodes, *status, *pods)
+
+
+def _undo_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+    system = "gameday-system"
+    pods = tuple(Permission(verb, "pods", "", "", system) for verb in ("get", "delete"))
+    if arguments.get("backend") != "unplug":
+        return pods
+    return (*pods, Permission("get", "nodes"), Permission("patch", "nodes"), Permission("patch", "nodes", "", "status"))
+
+
+EXHAUST_GPUS = Fault(
+    name="exhaust_gpus",
+    module=__name__,
+    loss=Loss.CAPACITY,
+    evidence="a canary pod stays Pending because the resource is insufficient",
+    conduct=GpuExhaustion(),
+    needs=_needs,
+    undo_needs=_undo_needs,
+    undo="patch",
+    arguments_schema={
+        "type": "object",
+        "description": "backend, and what it needs",
+        "properties": {
+            "backend": {"enum": ["hold", "unplug", "vram"], "description": "how the devices are taken"},
+            "resource": {"type": "string", "pattern": "^[^/]+/[^/]+$", "description": "such as nvidia.com/gpu"},
+            "nodes": {"type": "string", "format": "selector", "description": "labels of the nodes; all that offer it"},
+            "priority_class": {"type": "string", "minLength": 1, "description": "PriorityClass of the holding pods"},
+            "keep": {"type": "integer", "minimum": 0, "description": "devices that stay (unplug; 0)"},
+            "image": {"type": "string", "minLength": 1, "description": "CUDA program that takes the memory (vram)"},
+        },
+        "required": ["backend"],
+        "additionalProperties": False,
+    },
+)
