@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -28,6 +28,18 @@ TARGET_SCHEMA = "gameday.target/1"
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ProtectedPart = Annotated[str, Field(pattern=r"^[^/]+/[^=/]+=[^=]+$")]
+"""``namespace/label=value``."""
+
+PROTECTED = (
+    "platform-infra/app=envoy",
+    "platform-infra/app=prometheus",
+    "gameday-system/app=gameday-load",
+    "gameday-system/app=gameday-reaper",
+)
+"""Gateway and metrics store: without them nothing can be judged. Load and reaper: without them nothing is safe."""
 
 
 class Objectives(_Strict):
@@ -73,6 +85,27 @@ class TargetSetting(_Strict):
     loopback_only: bool = False
     header_names: list[str] = Field(default_factory=list, description="values: GAMEDAY_HEADER_<NAME>")
     components: list[str] = Field(default_factory=lambda: ["core", "platform", "keda"])
+    protected: list[ProtectedPart] = Field(
+        default_factory=lambda: list(PROTECTED), description="what no fault may hit unless the experiment names it"
+    )
+    workload_share_max: float = Field(0.5, gt=0, le=1, description="of a workload's Ready pods, by one fault")
+    pool_share_max: float = Field(0.5, gt=0, le=1, description="of a pool's Ready nodes, at a time")
+    pool_label: str = Field("gameday.local/pool", min_length=1, description="node label that names the pool")
+    allowed_hours: str = Field("", description="such as Mon-Fri 09:00-16:00 Europe/Berlin; empty means always")
+    helper_image: str = Field("registry.k8s.io/pause:3.10", min_length=1, description="of pods that only wait")
+    helper_command: list[str] = Field(default_factory=list, description="what they run; the image's own by default")
+    commands: dict[Literal["node_stop", "node_start"], list[str]] = Field(
+        default_factory=dict, description="of this machine, for what no API can do; {node} takes the node's name"
+    )
+
+    @field_validator("commands")
+    @classmethod
+    def _come_in_pairs(cls, commands: dict[str, list[str]]) -> dict[str, list[str]]:
+        if any(not argv for argv in commands.values()):
+            raise ValueError("a command must name a program")
+        if commands and set(commands) != {"node_stop", "node_start"}:
+            raise ValueError("node_stop and node_start come in pairs: what is stopped must be started again")
+        return commands
 
 
 class Settings(_Strict):
@@ -177,6 +210,14 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         prometheus_ca_file=written.prometheus_ca_file,
         header_names=tuple(written.header_names),
         signals=_signals(settings, name, written.query_pack),
+        protected=tuple(written.protected),
+        workload_share_max=written.workload_share_max,
+        pool_share_max=written.pool_share_max,
+        pool_label=written.pool_label,
+        allowed_hours=written.allowed_hours,
+        helper_image=written.helper_image,
+        helper_command=tuple(written.helper_command),
+        commands={key: tuple(argv) for key, argv in written.commands.items()},
         **facts,
     )
 
