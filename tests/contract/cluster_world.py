@@ -118,6 +118,14 @@ class RealWorld:
         pods = [p for p in KubernetesActor(self._admin).pods(self.namespace, {"app": name}) if p.ready]
         return pods if len(pods) >= count else None
 
+    def job(self, name: str, seconds: float) -> None:
+        """Start a Job of one pod that sleeps and then succeeds."""
+        container = {"name": "main", "image": "sleep", "command": ["sleep", str(seconds)]}
+        pod = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
+        template = {"metadata": {"labels": {"app": name}}, "spec": pod}
+        body = {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"completions": 1, "template": template}}
+        self._post(f"/apis/batch/v1/namespaces/{self.namespace}/jobs", body)
+
     def budget(self, name: str, app: str, min_available: int) -> None:
         """Make a disruption budget and wait until its controller has computed it."""
         spec = {"minAvailable": min_available, "selector": {"matchLabels": {"app": app}}}

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.model.experiment import Scope
-from harness.model.facts import NodeFact, PodFact, WorkloadFact
+from harness.model.facts import JobFact, NodeFact, PodFact, WorkloadFact
 from harness.model.fault import Permission
 from harness.model.fingerprint import fingerprint_difference
 
@@ -124,3 +124,17 @@ def test_stop_can_be_called_at_any_time_and_ends_every_watch(real_world):
     observer.stop()
     observer.stop()
     assert {o.subject for o in observer.poll() if o.kind == "watch" and o.detail["state"] == "closed"} == watches
+
+
+def test_a_job_is_followed_until_it_is_complete_with_the_pod_that_it_owns(real_world):
+    observer = real_world.observer()
+    observer.start(Scope((real_world.namespace,)))
+    real_world.job("evaluation", 0.5)
+    seen = collected(real_world, observer, lambda o: o.kind == "job" and o.detail["complete"] is True)
+    facts = [JobFact.from_detail(o.detail) for o in seen if o.kind == "job"]
+    assert facts[0].complete is None
+    assert (facts[-1].succeeded, facts[-1].active, facts[-1].failed_for_good) == (1, 0, None)
+    assert facts[-1].completed_unix_s >= facts[-1].created_unix_s
+    pods = [PodFact.from_detail(o.detail) for o in seen if o.kind == "pod"]
+    assert {p.owner for p in pods} == {"Job/evaluation"}
+    assert {p.priority for p in pods} == {0}
