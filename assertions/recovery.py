@@ -255,5 +255,5 @@ DEFINITION = Definition(
     judge=judge,
     params_schema=SCHEMA,
     needs_for_pass=("run_completed", "load_reached_floor", "faults_took_effect", "observation_complete"),
-    needs_for_fail=("observation_complete",),
+    needs_for_fail=(),
 )
