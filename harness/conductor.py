@@ -220,8 +220,8 @@ class Conductor:
         target = self._target
         for plan in self._experiment.faults:
             preview = self._faults[plan.action].preview(self._drivers.actor, plan.arguments, self._seed, target)
-            if preview.problem and preflight.rests_at_zero(self._facts(), plan.arguments):
-                message = f"{preview.problem}; its workload rests at zero, victims are chosen when the fault is due"
+            if preview.problem and preflight.chosen_when_due(self._facts(), plan.arguments):
+                message = f"{preview.problem}; victims are chosen when the fault is due"
                 self._pulse.say("note", f"fault {plan.name}", {"message": message})
             elif preview.problem:
                 raise Refusal("targets", f"fault {plan.name}: {preview.problem}", "mend the selector or the share")

@@ -39,7 +39,7 @@ def check_plan(experiment: Experiment, target: Target) -> None:
     if missing:
         remedy = f"`gameday testbed up --with {missing[0]}`" if target.kind == "local" else "install it on the target"
         raise Refusal("components", f"target {target.name} has no {', '.join(missing)}", remedy)
-    outside = [name for name in experiment.scope.namespaces if name not in target.namespaces]
+    outside = [name for name in experiment.scope.namespaces if name not in _reachable(target)]
     if outside:
         problem = f"namespace {outside[0]} is not among the target's ({', '.join(target.namespaces)})"
         raise Refusal("namespace", problem, f"add it to targets.{target.name}.namespaces if it may be touched")

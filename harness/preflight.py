@@ -126,6 +126,11 @@ _LOOKS: Mapping[str, Callable[[AssertionSpec, Facts], Iterable[Finding]]] = {
 }
 
 
+def chosen_when_due(facts: Facts, arguments: Mapping[str, Any]) -> bool:
+    """Tell whether a fault's victims can only be known when it is due: what it looks for is made by the run itself."""
+    return "hosting" in arguments or rests_at_zero(facts, arguments)
+
+
 def rests_at_zero(facts: Facts, arguments: Mapping[str, Any]) -> bool:
     """Tell whether a fault's victims are pods of a workload that is scaled to zero now, and so come with the load.
 

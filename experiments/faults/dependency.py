@@ -55,10 +55,11 @@ class Scale:
         return Deed(work.selected.victims, "", (("replicas", wanted),))
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
-        """Wait until no more pods of it are Ready than asked for."""
+        """Wait until exactly as many pods of it are Ready as asked for, or fewer where it was scaled down."""
         del deed
         ref, wanted = _workload_ref(work.arguments), int(work.arguments.get("replicas", 0))
-        selector = work.selected.found["spec"].get("selector")
+        spec = work.selected.found["spec"]
+        selector, up = spec.get("selector"), wanted > int(spec.get("replicas", 1))
 
         def look() -> tuple[bool, str]:
             pods = [
@@ -66,7 +67,8 @@ class Scale:
                 for pod in work.context.actor.find("v1", "Pod", ref.namespace)
                 if selects(selector, pod["metadata"].get("labels") or {}) and _ready(pod)
             ]
-            return len(pods) <= wanted, f"{ref} has {len(pods)} Ready pods of {wanted} asked for"
+            there = len(pods) == wanted or (len(pods) < wanted and not up)
+            return there, f"{ref} has {len(pods)} Ready pods of {wanted} asked for"
 
         return (yield from wait_for(work.context, look, evidence_limit_s(work)))
 
@@ -143,7 +145,7 @@ def _api_service_ref(arguments: Mapping[str, Any]) -> ObjectRef:
 
 
 def scale_dependency(**arguments: Any) -> dict[str, Any]:
-    """Scale a workload that others lean on, such as a broker or a metrics store to zero.
+    """Scale a workload that others lean on: a broker or a metrics store to zero, or a consumer of devices up.
 
     Args:
         **arguments: ``namespace``, ``name``, ``kind`` (``Deployment`` or ``StatefulSet``), ``replicas`` (0).
@@ -191,7 +193,7 @@ SCALE_DEPENDENCY = Fault(
     name="scale_dependency",
     module=__name__,
     loss=Loss.DEPENDENCY,
-    evidence="no more pods of the workload are Ready than asked for",
+    evidence="as many pods of the workload are Ready as asked for",
     conduct=Scale(),
     needs=_scale_needs,
     undo_needs=_scale_undo_needs,

@@ -21,6 +21,11 @@ NODE_ARGUMENTS: Mapping[str, Any] = {
         "uniqueItems": True,
         "description": "names of nodes, hit one after the other",
     },
+    "hosting": {
+        "type": "string",
+        "pattern": "^[^/]+/.+$",
+        "description": "namespace/labels: the nodes on which these pods run when the fault is due",
+    },
     "selector": {
         "type": "string",
         "format": "selector",
@@ -36,6 +41,7 @@ NODE_ARGUMENTS: Mapping[str, Any] = {
 }
 NODE_CHOICE: tuple[Mapping[str, Any], ...] = (
     {"required": ["nodes"]},
+    {"required": ["hosting"]},
     {"required": ["selector", "count"]},
     {"required": ["selector", "share"]},
 )
@@ -50,7 +56,7 @@ def node_schema(**further: Any) -> Mapping[str, Any]:
     """
     return {
         "type": "object",
-        "description": "nodes, or selector with count or share",
+        "description": "nodes, hosting, or selector with count or share",
         "properties": {**NODE_ARGUMENTS, **further},
         "additionalProperties": False,
         "oneOf": [dict(choice) for choice in NODE_CHOICE],
@@ -78,7 +84,7 @@ def choose_nodes(actor: ClusterActor, arguments: Mapping[str, Any], seed_text: s
 
     Args:
         actor: Reads them.
-        arguments: ``nodes``, or ``selector`` with ``count`` or ``share``.
+        arguments: ``nodes``, ``hosting``, or ``selector`` with ``count`` or ``share``.
         seed_text: Seed of the draw.
 
     Raises:
@@ -86,6 +92,8 @@ def choose_nodes(actor: ClusterActor, arguments: Mapping[str, Any], seed_text: s
     """
     if "nodes" in arguments:
         return tuple(_named(actor, str(name)) for name in dict.fromkeys(arguments["nodes"]))
+    if "hosting" in arguments:
+        return _hosting(actor, str(arguments["hosting"]))
     selector = selector_text(parse_selector(str(arguments["selector"])))
     every = sorted(actor.find("v1", "Node", selector=selector), key=lambda node: str(node["metadata"]["name"]))
     able = [node for node in every if node_ready(node) and not cordoned(node)]
@@ -94,6 +102,16 @@ def choose_nodes(actor: ClusterActor, arguments: Mapping[str, Any], seed_text: s
         found = f"{len(able)} of {len(every)} nodes of {selector} are Ready and schedulable"
         raise TargetError(f"{asked} nodes were asked for, but {found}" if every else f"no node matches {selector}")
     return tuple(random.Random(seed_text).sample(able, asked))  # noqa: S311 - a draw that must repeat
+
+
+def _hosting(actor: ClusterActor, text: str) -> tuple[Json, ...]:
+    namespace, _, labels = text.partition("/")
+    pods = actor.find("v1", "Pod", namespace, selector_text(parse_selector(labels)))
+    alive = [pod for pod in pods if (pod.get("status") or {}).get("phase") in {"Pending", "Running"}]
+    names = sorted({str(pod["spec"]["nodeName"]) for pod in alive if (pod.get("spec") or {}).get("nodeName")})
+    if not names:
+        raise TargetError(f"no pod of {labels} in {namespace} has a node")
+    return tuple(_named(actor, name) for name in names)
 
 
 def _named(actor: ClusterActor, name: str) -> Json:
