@@ -113,7 +113,8 @@ class KubernetesActor:
         """List objects, now."""
         query = {"labelSelector": selector, "fieldSelector": field_selector}
         resource = self._resource(api_version, kind)
-        return list_all(self._connection, resource, namespace, {k: v for k, v in query.items() if v})[0]
+        items, _ = list_all(self._connection, resource, namespace, {k: v for k, v in query.items() if v})
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items]  # lists leave both out
 
     def patch(
         self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
