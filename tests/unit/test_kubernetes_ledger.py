@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
-from harness.drivers.kubernetes.ledger import KubernetesLedger, _label, _name
+from harness.drivers.kubernetes.ledger import KubernetesLedger, _name
 from harness.model.errors import PortError
-from harness.model.fault import UndoRecord
+from harness.model.fault import UndoRecord, run_label
 from tests.unit.kubernetes_stub import status, stub_api
 
 MAPS = "/api/v1/namespaces/gameday-system/configmaps"
@@ -88,7 +88,7 @@ def test_names_are_valid_for_any_record_and_distinct(record_id):
 
 
 def test_a_run_id_that_is_too_long_for_a_label_stays_unique():
-    first, second = _label("r" * 80 + "1"), _label("r" * 80 + "2")
+    first, second = run_label("r" * 80 + "1"), run_label("r" * 80 + "2")
     assert first != second
     assert len(first) <= 63
-    assert _label("20261125-0141-pod-kill-7f3a") == "20261125-0141-pod-kill-7f3a"
+    assert run_label("20261125-0141-pod-kill-7f3a") == "20261125-0141-pod-kill-7f3a"
