@@ -81,6 +81,11 @@ class World:
         self.undo_fails = False
         self.harvest_fails = False
         self.preview_problem = ""
+        self.safety_refuses = None
+        self.trouble_at_s = None
+        self.trouble = "the halt lever was pulled by somebody: enough"
+        self.fault_seen = ()
+        self.open = None
 
     def log(self, *call):
         self.calls.append(call[0] if len(call) == 1 else call)
@@ -88,7 +93,8 @@ class World:
     def drivers(self):
         return Drivers(
             clock=self.clock, load=Load(self), chaos=Chaos(self), observer=Observer(self), actor=None,
-            metrics=Metrics(self), ledger=Ledger(self), lease=Lease(self), run_dir=Path("."),
+            metrics=Metrics(self), ledger=Ledger(self), lease=Lease(self), safety=Safety(self),
+            run_dir=Path("."),
         )  # fmt: skip
 
 
@@ -215,6 +221,7 @@ class Chaos:
                 raise self.w.chaos_raises
             permit = self.office.permit("kill")
             self.w.log("fault", permit.granted)
+            return [Observation(self.w.clock.now_s(), "chaos", "fault", "kill", detail) for detail in self.w.fault_seen]
         return ()
 
     def stop(self):
@@ -230,16 +237,42 @@ class Ledger:
     def open_records(self, run_id=None):
         if run_id is None:
             return self.w.leftovers
+        if self.w.open is not None:
+            return [record for record in self.w.open if not record.done]
         return [UndoRecord("r1", run_id, "kill", "v1", "Pod", "agents", "p", "u", "none")]
 
     def undo(self, record):
         self.w.log("undo")
         if self.w.undo_fails:
             raise PortError("kubernetes", "patch", "connection refused")
-        return replace(record, done=True, outcome="nothing to restore")
+        done = replace(record, done=True, outcome="nothing to restore")
+        if self.w.open is not None:
+            self.w.open = [done if r.record_id == record.record_id else r for r in self.w.open]
+        return done
 
     def close(self, run_id):
         self.w.log("ledger.close")
+
+
+class Safety:
+    def __init__(self, world):
+        self.w = world
+
+    def start(self):
+        self.w.log("safety.start")
+        if self.w.safety_refuses:
+            raise self.w.safety_refuses
+
+    def trouble(self):
+        at_s = self.w.trouble_at_s
+        return self.w.trouble if at_s is not None and self.w.clock.now_s() >= at_s else ""
+
+    def ask(self):
+        self.w.log("safety.ask")
+        return self.trouble()
+
+    def stop(self):
+        self.w.log("safety.stop")
 
 
 class Lease:
@@ -267,7 +300,10 @@ class Kill:
     def permissions(self, arguments):
         return (Permission("delete", "pods", namespace="agents"),)
 
-    def preview(self, actor, arguments, seed):
+    def undo_permissions(self, arguments):
+        return (Permission("get", "pods", namespace="agents"),)
+
+    def preview(self, actor, arguments, seed, target):
         return Preview(1, (), self.w.preview_problem)
 
 

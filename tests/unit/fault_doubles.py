@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from experiments.faults.context import FaultContext
 from experiments.faults.registry import FAULTS
 from harness.model.facts import PdbFact, PodFact
-from harness.model.fault import FaultPlan, UndoRecord
+from harness.model.fault import FaultPlan, ObjectRef, UndoRecord
 from harness.ports import EvictionResult, Observation, Permit
 
 
@@ -60,7 +61,11 @@ class FakeCluster:
         return []
 
     def delete_pod(self, pod: PodFact, grace_s: int | None) -> bool:
-        raise NotImplementedError
+        if pod not in self.alive:
+            return False
+        self.log.append(f"delete {pod.name} grace {grace_s}")
+        self._lose(pod.name)
+        return True
 
     def evict_pod(self, pod: PodFact, dry_run: bool = False) -> EvictionResult:
         answer = self.answers.pop(0) if self.answers else EvictionResult("accepted")
@@ -83,8 +88,34 @@ class FakeCluster:
             fresh = replace(lost, uid=f"new-{lost.uid}", name=f"new-{lost.name}")
             self._coming.append((self.clock.t_s + self.replace_after_s, fresh))
 
-    def write(self, record: UndoRecord) -> None:
+    def write(self, record: UndoRecord) -> Mapping[str, Any]:
         self.log.append(f"undo record {record.name} {record.operation}")
+        return {}
+
+    def serves(self, api_version: str, kind: str) -> bool:
+        return False
+
+    def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
+        return None
+
+    def find(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", field_selector: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        return []
+
+    def patch(
+        self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
+    ) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def delete(self, ref: ObjectRef, uid: str, grace_s: int | None = None) -> bool:
+        raise NotImplementedError
+
+    def run_command(self, name: str, node: str) -> str:
+        raise NotImplementedError
 
     def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
         return []
@@ -113,7 +144,7 @@ class Bench:
             actor=self.cluster,
             ledger=self.cluster,
             clock=self.cluster.clock,
-            permit=lambda fault: self.permit,
+            permit=lambda fault, victims: self.permit,
             emit=self.seen.append,
             terminate_pods=self.cluster.terminate_pods,
             stopping=lambda: "somebody asked" if self.cluster.clock.t_s >= self.stop_at_s else "",

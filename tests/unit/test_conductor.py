@@ -4,7 +4,7 @@ import pytest
 
 from harness.conductor import Conductor
 from harness.definitions import ProbeResult
-from harness.model.errors import PortError
+from harness.model.errors import PortError, Refusal
 from harness.model.fault import Permission, UndoRecord
 from harness.model.record import Ending
 from harness.pulse import StopFlag
@@ -74,7 +74,7 @@ def test_another_cluster_is_refused_after_reading_its_identity_only():
     world.identity = world.identity.__class__("prod", "https://127.0.0.1:1", "u", {}, "", "")
     outcome = Run(world).go()
     assert outcome.ending is Ending.REFUSED
-    assert world.calls == ["identify", "lease.release", "observer.stop"]
+    assert world.calls == ["identify", "safety.stop", "lease.release", "observer.stop"]
 
 
 @pytest.mark.parametrize(
@@ -283,3 +283,46 @@ def test_a_chaos_failure_that_is_known_already_is_noted_once():
     run.conductor._drivers.chaos.failure = "fault kill was not run"
     run.go()
     assert chaos_notes(run) == ["fault kill was not run"]
+
+
+@pytest.mark.parametrize("code", ["halted", "reaper"])
+def test_u3_without_a_reaper_or_under_the_halt_lever_nothing_is_touched_and_no_lease_taken(code):
+    world = World()
+    world.safety_refuses = Refusal(code, "no", "do something")
+    run = Run(world)
+
+    assert run.go().ending is Ending.REFUSED
+    assert "lease.acquire" not in world.calls and "load.start" not in world.calls
+
+
+def test_u7_the_halt_lever_stops_a_run_that_is_on_and_everything_is_taken_back():
+    world = World()
+    world.trouble_at_s = 30.0
+    outcome = Run(world).go()
+
+    assert (outcome.ending, outcome.reason) == (Ending.STOPPED, world.trouble)
+    assert "undo" in world.calls and "load.stop" in world.calls
+
+
+def held_record(fault="kill"):
+    return UndoRecord("r1", "run", fault, "v1", "Node", "", "general-1", "u", "patch")
+
+
+@pytest.mark.parametrize("detail", [{"step": "evidence", "effect": "CONFIRMED"}, {"step": "failed", "effect": "ABSENT"}])
+def test_a_fault_is_taken_back_once_it_was_held_or_has_failed_while_the_load_goes_on(detail):
+    world = World()
+    world.fault_seen, world.open = ({"action": "kill_pods", "loss": "none", **detail},), [held_record()]
+    run = Run(world, replace(EXPERIMENT, faults=(replace(EXPERIMENT.faults[0], hold_s=5.0),)))
+    outcome = run.go()
+
+    assert world.calls.index("undo") < world.calls.index("load.stop")
+    assert [record["done"] for record in outcome.undo] == [True]
+
+
+def test_a_fault_that_has_no_hold_is_taken_back_in_the_recovery_phase_only():
+    world = World()
+    world.fault_seen = ({"step": "evidence", "effect": "CONFIRMED"},)
+    world.open = [held_record()]
+    Run(world).go()
+
+    assert world.calls.index("undo") > world.calls.index("load.stop")

@@ -71,7 +71,7 @@ def test_a11_fewer_pods_than_asked_for_is_an_error_and_touches_nothing() -> None
     on = bench(ready=2)
     with pytest.raises(FaultError, match="3 victims were asked for, but 2 of 2"):
         carry_out(on, "kill_pods", count=3)
-    assert on.steps() == ["due", "permit", "failed"] and on.last()["effect"] == "ABSENT"
+    assert on.steps() == ["due", "failed"] and on.last()["effect"] == "ABSENT"
     assert on.cluster.log == []
 
 
@@ -160,13 +160,13 @@ def test_an_api_error_while_looking_for_evidence_is_looked_past(monkeypatch: pyt
 def test_actions_refuse_outside_a_game_day_and_for_an_activity_that_was_not_announced() -> None:
     on = bench()
     with pytest.raises(NotUnderGamedayError, match="gameday run NAME"):
-        kill_pods("agents", "app=planner", count=1)
+        kill_pods(namespace="agents", selector="app=planner", count=1)
     with bound(on.context), pytest.raises(NotUnderGamedayError):
-        evict_pods("agents", "app=planner", count=1)
+        evict_pods(namespace="agents", selector="app=planner", count=1)
     context = on.context
     context.plan = plan("kill_pods", count=1)
     with bound(context), pytest.raises(NotUnderGamedayError):
-        evict_pods("agents", "app=planner", count=1)
+        evict_pods(namespace="agents", selector="app=planner", count=1)
     assert on.cluster.log == []
 
 
@@ -175,7 +175,7 @@ def test_a_bound_action_runs_what_the_plan_says() -> None:
     context = on.context
     context.plan = plan("kill_pods", count=2)
     with bound(context):
-        assert kill_pods("agents", "app=planner", count=2)["asked"] == 2
+        assert kill_pods(namespace="agents", selector="app=planner", count=2)["asked"] == 2
 
 
 def test_every_fault_says_its_evidence_its_undo_and_what_it_needs() -> None:
