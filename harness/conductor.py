@@ -225,6 +225,7 @@ class Conductor:
                 self._pulse.say("note", f"fault {plan.name}", {"message": message})
             elif preview.problem:
                 raise Refusal("targets", f"fault {plan.name}: {preview.problem}", "mend the selector or the share")
+            guard.check_victims(self._objection(plan.name, preview.victims))
 
     def _wait_scrapes(self) -> None:
         until_s = self._pulse.now_s + QUIET_SCRAPES * self._target.scrape_interval_s

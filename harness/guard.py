@@ -7,14 +7,16 @@ more after a refusal.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+from harness.blast_radius import Surroundings, objection
 from harness.model.errors import Refusal
 from harness.model.experiment import Experiment
 from harness.model.facts import Fact
-from harness.model.fault import Permission, UndoRecord
+from harness.model.fault import Loss, Permission, UndoRecord
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import Victims
 
@@ -140,7 +142,7 @@ def check_clocks(skews_s: Mapping[str, float]) -> None:
 def object_to_victims(
     experiment: Experiment, target: Target, facts: Mapping[str, Sequence[Fact]], fault: str, victims: Victims
 ) -> str:
-    """Say why a fault must not hit its victims, or nothing (blast radius).
+    """Say why a fault must not hit its victims, or nothing (`harness.blast_radius`).
 
     Args:
         experiment: What is run.
@@ -149,9 +151,21 @@ def object_to_victims(
         fault: Name of the `FaultPlan`.
         victims: See `Preview.victims`.
     """
-    del experiment, facts
-    outside = [v["namespace"] for v in victims if v["namespace"] and v["namespace"] not in _reachable(target)]
-    return f"fault {fault} would touch namespace {outside[0]}, which is not among the target's" if outside else ""
+    own_pod = os.environ.get("GAMEDAY_POD") or (os.environ.get("HOSTNAME", "") if _in_cluster() else "")
+    loss = next((plan.loss for plan in experiment.faults if plan.name == fault), Loss.NONE)
+    own_node = os.environ.get("GAMEDAY_NODE", "")
+    around = Surroundings(experiment, target, facts, own_node, own_pod, loss is not Loss.CAPACITY)
+    return objection(around, fault, victims)
+
+
+def check_victims(problem: str) -> None:
+    """Refuse a plan whose faults would hit what they must not, before anything is touched."""
+    if problem:
+        raise Refusal("blast-radius", problem, "hit less, or something else")
+
+
+def _in_cluster() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def _reachable(target: Target) -> frozenset[str]:
