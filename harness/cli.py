@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import exits, registries
+from harness import cli_safety, exits, registries
 from harness.client import Job, RunClient
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
@@ -169,16 +169,8 @@ def report_command(run: str, runs_dir: str) -> int:
     return _print_verdicts(run_dir)
 
 
-@gameday.command("recover")
-@click.option("--target", metavar="NAME")
-@click.option("--run", "run_id", metavar="ID", help="Only what this run left.")
-@click.option("--list", "only_list", is_flag=True, help="Say what is left; take nothing back.")
-@_settings_option
-def recover_command(target: str | None, run_id: str | None, only_list: bool, settings: str) -> int:
-    """Take back what a dead run left on a cluster; safe to call again."""
-    from harness.recovery import recover_target  # noqa: PLC0415
-
-    return recover_target(settings, _target(settings, target), run_id, only_list, click.echo)
+for _command in cli_safety.COMMANDS:
+    gameday.add_command(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

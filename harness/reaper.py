@@ -6,12 +6,12 @@ alive, but for records past their own deadline, and must never end because somet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.model.errors import Refusal
-from harness.model.fault import UndoRecord
+from harness.model.fault import UndoRecord, run_label
 from harness.model.lease import LeaseState
 from harness.ports import Clock, RunLease, UndoLedger
 from harness.undo import explain, take_back
@@ -21,6 +21,7 @@ STEP_LIMIT_S = 5.0
 """Of one undo; what fails is tried again at the next look, and must not keep the others waiting."""
 
 REMIND_EVERY_S = 60.0
+SWEEP_EVERY_S = 15.0
 
 
 class LeaseView(Protocol):
@@ -38,9 +39,19 @@ class LeaseView(Protocol):
 class Sweep(Protocol):
     """Removes helper objects of runs that are dead and have no record of them any more."""
 
-    def __call__(self) -> Sequence[str]:
-        """Return what was removed."""
+    def __call__(self, spared: Collection[str]) -> Sequence[str]:
+        """Remove those of every run but the spared ones (as `run_label` writes them); return what was removed.
+
+        Raises:
+            PortError: No answer.
+        """
         ...
+
+
+def no_sweep(spared: Collection[str]) -> Sequence[str]:
+    """Remove nothing."""
+    del spared
+    return ()
 
 
 @dataclass
@@ -53,7 +64,7 @@ class Reaper:
         make_lease: A new claim on the run Lease; taking it fences a dead run and keeps new ones out meanwhile.
         clock: Paces retries.
         say: Prints a line.
-        sweep: Removes orphaned helper objects, after everything was taken back.
+        sweep: Removes orphaned helper objects, now and then and after everything was taken back.
     """
 
     ledger: UndoLedger
@@ -61,8 +72,9 @@ class Reaper:
     make_lease: Callable[[], RunLease]
     clock: Clock
     say: Callable[[str], None]
-    sweep: Sweep = tuple
+    sweep: Sweep = no_sweep
     _reminded_s: dict[str, float] = field(default_factory=dict)
+    _swept_s: float = float("-inf")
 
     def turn(self, name: str) -> int:
         """Look once and take back what must be.
@@ -76,13 +88,14 @@ class Reaper:
         Raises:
             PortError: Lease or records could not be read.
         """
-        state = self.leases.look()
         records = self.ledger.open_records()
+        state = self.leases.look()  # after the records: a run holds the Lease before it writes its first
         if not records:
+            self._sweep_now_and_then(state.holder if state.alive else "")
             return 0
         if state.alive:
             late = [record for record in records if 0 < record.deadline_unix_s <= state.server_unix_s]
-            return self._take_back(late, "held longer than allowed")
+            return self._take_back(late, "held longer than allowed")  # done, and left for the run to read
         return self._reap(name, state.holder)
 
     def _reap(self, name: str, dead: str) -> int:
@@ -94,11 +107,21 @@ class Reaper:
         try:
             records = self.ledger.open_records()
             count = self._take_back(records, f"the run {dead or 'that left it'} is gone")
-            for removed in self.sweep():
-                self.say(f"removed {removed}, which a dead run left")
+            for run_id in {record.run_id for record in records}:
+                self.ledger.close(run_id)
+            self._sweep({run_label(record.run_id) for record in self.ledger.open_records()})
             return count
         finally:
             lease.release()
+
+    def _sweep_now_and_then(self, living: str) -> None:
+        if self.clock.now_s() - self._swept_s >= SWEEP_EVERY_S:
+            self._sweep({run_label(living)} if living else frozenset())
+
+    def _sweep(self, spared: Collection[str]) -> None:
+        self._swept_s = self.clock.now_s()
+        for removed in self.sweep(spared):
+            self.say(f"removed {removed}, which a dead run left without a record")
 
     def _take_back(self, records: Sequence[UndoRecord], why: str) -> int:
         """Take records back, each on its own; one that fails stays open and is said once a minute."""
@@ -107,8 +130,6 @@ class Reaper:
             done = take_back(self.ledger, self.clock, record, step_limit_s=STEP_LIMIT_S)
             count += done.done
             self._tell(record, done, why)
-        for run_id in {record.run_id for record in records}:
-            self.ledger.close(run_id)
         return count
 
     def _tell(self, record: UndoRecord, done: UndoRecord, why: str) -> None:

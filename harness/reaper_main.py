@@ -21,10 +21,11 @@ from uuid import uuid4
 from harness.drivers.kubernetes.connection import Connection, connect_context
 from harness.drivers.kubernetes.lease import KubernetesLease, KubernetesLeaseView
 from harness.drivers.kubernetes.ledger import KubernetesLedger
+from harness.drivers.kubernetes.residue import sweep
 from harness.drivers.kubernetes.safety import REAPER_NAME, UNDOES_ANNOTATION
 from harness.drivers.system_clock import RealClock
 from harness.model.errors import GameDayError, PortError, Refusal, SpecError
-from harness.reaper import LOOK_EVERY_S, Reaper
+from harness.reaper import LOOK_EVERY_S, Reaper, Sweep
 from harness.settings import load_settings, resolve_target
 
 USAGE = 4
@@ -87,7 +88,12 @@ class _Duty:
             make_lease=lambda: KubernetesLease(self._connect(), namespace),
             clock=RealClock.starting_now(),
             say=_logger.warning,
+            sweep=self._make_sweep(),
         )
+
+    def _make_sweep(self) -> Sweep:
+        connection = self._connect()
+        return lambda spared: sweep(connection, self._options.sweep, spared)
 
     def leave(self) -> None:
         """Give the sign of life back."""
@@ -110,11 +116,19 @@ def watch(duty: _Duty, over: threading.Event) -> None:
             _logger.exception("a turn failed")
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m harness.reaper_main", description=__doc__)
     parser.add_argument("--kubeconfig", default="", help="one file; empty means the pod's own ServiceAccount")
     parser.add_argument("--context", default="")
     parser.add_argument("--namespace", default="gameday-system")
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="where orphaned helpers are swept; all by default",
+    )
     parser.add_argument("--commands-from", default="", metavar="GAMEDAY_TOML")
     parser.add_argument("--target", default="", help="whose commands, with --commands-from")
     return parser.parse_args(arguments)
@@ -153,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a program."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return run(_options(arguments))
+    return run(parse(arguments))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 from harness import recovery
 from harness.model.errors import Refusal
 from harness.model.fault import UndoRecord
+from harness.model.lease import LeaseState
 
 RECORD = UndoRecord("rec-1", "run-1", "kill", "v1", "Pod", "agents", "p-1", "u-1", "delete")
 
@@ -23,6 +24,13 @@ class Cluster:
         self.calls.append("acquire")
         if self.held_by:
             raise Refusal("lease-held", f"another run holds this cluster: {self.held_by}", "wait")
+
+    def look(self):
+        return LeaseState(self.held_by, 1.0, 15.0, 0.0)
+
+    def sweep(self, spared):
+        self.calls.append("sweep")
+        return ()
 
     def release(self):
         self.calls.append("release")
@@ -43,13 +51,15 @@ class Cluster:
 @pytest.fixture
 def on(monkeypatch):
     def put(cluster):
-        target = type("Target", (), {"system_namespace": "gameday-system"})()
+        target = type("Target", (), {"system_namespace": "gameday-system", "namespaces": ("agents",), "commands": {}})()
         for name, made in {
             "load_settings": lambda path: None,
             "resolve_target": lambda settings, name: target,
             "connect": lambda target: None,
             "KubernetesObserver": lambda connection, clock: type("Observer", (), {"identify": lambda self: None})(),
-            "KubernetesLedger": lambda connection, namespace: cluster,
+            "KubernetesLedger": lambda connection, namespace, commands: cluster,
+            "KubernetesLeaseView": lambda connection, namespace: cluster,
+            "sweep": lambda connection, namespaces, spared: cluster.sweep(spared),
             "KubernetesLease": lambda connection, namespace: cluster,
         }.items():
             monkeypatch.setattr(recovery, name, made)
@@ -62,7 +72,7 @@ def on(monkeypatch):
 def test_recover_takes_back_under_the_lease_and_gives_it_back(on):
     cluster, said = on(Cluster()), []
     assert recovery.recover_target("gameday.toml", "local", None, only_list=False, say=said.append) == 0
-    assert cluster.calls == ["acquire", "undo", "close", "release"]
+    assert cluster.calls == ["acquire", "undo", "close", "sweep", "release"]
     assert said[-1].startswith("done: run-1")
 
 

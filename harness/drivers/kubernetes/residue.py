@@ -124,9 +124,7 @@ def _open_record(resource: Resource, item: Json) -> bool:
 def _helper(resource: Resource, item: Json) -> Helper:
     meta = item["metadata"]
     record = resource is CONFIG_MAPS and STATE_LABEL in meta["labels"]
-    return Helper(
-        resource, meta.get("namespace", ""), meta["name"], meta["uid"], meta["labels"][RUN_LABEL], record
-    )
+    return Helper(resource, meta.get("namespace", ""), meta["name"], meta["uid"], meta["labels"][RUN_LABEL], record)
 
 
 def sweep(connection: Connection, namespaces: Sequence[str], spared: Collection[str]) -> list[str]:

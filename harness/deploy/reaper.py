@@ -1,0 +1,129 @@
+"""The reaper's manifest: Deployment, ServiceAccount and the least rights that its undos need (DESIGN U3).
+
+Rights come from what the faults of the project's experiments say that taking them back needs, and from the ledger, the
+Leases and the sweep. Must never grant a wildcard or a cluster role of somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from harness import registries
+from harness.drivers.kubernetes.lease import lease_permissions
+from harness.drivers.kubernetes.ledger import ledger_permissions
+from harness.drivers.kubernetes.residue import sweep_permissions
+from harness.model.fault import Permission
+from harness.model.target import Target
+
+NAME = "gameday-reaper"
+Manifest = dict[str, Any]
+
+
+def manifest_text(target: Target, image: str) -> str:
+    """Return the manifests as YAML documents, for ``kubectl apply -f -``.
+
+    Args:
+        target: Its namespaces bound where rights are granted.
+        image: An image in which this project is installed.
+
+    Raises:
+        SpecError: An experiment of the project is not valid.
+    """
+    return yaml.safe_dump_all(manifests(target, image, undo_permissions()), sort_keys=False)
+
+
+def undo_permissions() -> tuple[Permission, ...]:
+    """Return what taking back the faults of the project's experiments needs."""
+    faults = registries.faults()
+    plans = [
+        plan for path in sorted(registries.EXPERIMENTS_DIR.glob("*.yaml")) for plan in registries.load(path).faults
+    ]
+    return tuple(p for plan in plans for p in faults[plan.action].undo_permissions(plan.arguments))
+
+
+def manifests(target: Target, image: str, undo: Iterable[Permission]) -> list[Manifest]:
+    """Return the manifests.
+
+    Args:
+        target: As in `manifest_text`.
+        image: As in `manifest_text`.
+        undo: What the undos need.
+    """
+    system = target.system_namespace
+    namespaces = tuple(dict.fromkeys((system, *target.namespaces)))
+    own = (*ledger_permissions(system), *lease_permissions(system), *sweep_permissions(namespaces))
+    wanted: dict[str, list[Permission]] = defaultdict(list)
+    for permission in (*own, *undo):
+        wanted[permission.namespace].append(permission)
+    meta = {"name": NAME, "namespace": system}
+    found: list[Manifest] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}]
+    for namespace, permissions in sorted(wanted.items()):
+        found += _role(system, namespace, permissions)
+    return [*found, _deployment(system, namespaces, image)]
+
+
+def _role(system: str, namespace: str, permissions: Iterable[Permission]) -> list[Manifest]:
+    kind = "Role" if namespace else "ClusterRole"
+    meta = {"name": NAME, **({"namespace": namespace} if namespace else {})}
+    group = "rbac.authorization.k8s.io"
+    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": system}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": meta, "rules": _rules(permissions)},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": group, "kind": kind, "name": NAME},
+            "subjects": [subject],
+        },
+    ]
+
+
+def _rules(permissions: Iterable[Permission]) -> list[Manifest]:
+    verbs: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for permission in permissions:
+        resource = "/".join(part for part in (permission.resource, permission.subresource) if part)
+        verbs[permission.group, resource].add(permission.verb)
+    return [
+        {"apiGroups": [group], "resources": [resource], "verbs": sorted(found)}
+        for (group, resource), found in sorted(verbs.items())
+    ]
+
+
+def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:
+    sweeps = [part for namespace in namespaces for part in ("--sweep", namespace)]
+    container = {
+        "name": "reaper",
+        "image": image,
+        "command": ["python", "-m", "harness.reaper_main"],
+        "args": ["--namespace", system, *sweeps],
+        "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    labels = {"app.kubernetes.io/name": NAME}
+    spread = {  # the runner's node may be a victim: two reapers never share one
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }
+    pod = {"serviceAccountName": NAME, "containers": [container], "topologySpreadConstraints": [spread]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME, "namespace": system, "labels": labels},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
