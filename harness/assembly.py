@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness import registries
 from harness.client import Job
 from harness.definitions import Probe
 from harness.drivers.system_clock import RealClock
 from harness.model.experiment import Experiment
-from harness.model.fault import Permission
+from harness.model.fault import Loss, Permission
 from harness.model.target import Target
 from harness.ports import Clock, Drivers
 from harness.settings import check_objectives, load_settings, resolve_target
@@ -85,14 +86,30 @@ def real(experiment: Experiment, job: Job) -> Parts:
             metrics=PrometheusSource(target, clock),
             ledger=KubernetesLedger(connect(target), target.system_namespace, target.commands),
             lease=KubernetesLease(connect(target), target.system_namespace),
-            safety=KubernetesSafety(connect(target), target.system_namespace, {p.undo for p in experiment.faults}),
+            safety=KubernetesSafety(connect(target), target.system_namespace, _operations(experiment, target)),
             run_dir=run_dir,
         )
 
-    return Parts(target, clock, versions(), drivers, _permissions(experiment, target))
+    return Parts(target, clock, versions(), drivers, driver_permissions(experiment, target))
 
 
-def _permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:
+def _operations(experiment: Experiment, target: Target) -> set[str]:
+    """Return how the run's changes are taken back: what the reaper must be able to do."""
+    commands = any(plan.loss is Loss.NODE for plan in experiment.faults) and target.kind != "local"
+    return {plan.undo for plan in experiment.faults} | ({"command"} if commands else set())
+
+
+def fault_permissions(experiment: Experiment) -> tuple[Permission, ...]:
+    """Return what the faults of an experiment, and their undo, need to be allowed."""
+    known = registries.faults()
+    entries = [(known[plan.action], plan.arguments) for plan in experiment.faults]
+    wanted = [p for fault, arguments in entries for p in fault.permissions(arguments)]
+    wanted += [p for fault, arguments in entries for p in fault.undo_permissions(arguments)]
+    return tuple(dict.fromkeys(wanted))
+
+
+def driver_permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:
+    """Return what the drivers of a run need to be allowed."""
     from harness.drivers.kubernetes.lease import lease_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.ledger import ledger_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.observer import observer_permissions  # noqa: PLC0415

@@ -163,6 +163,7 @@ class Conductor:
 
     def _preflight(self) -> None:
         guard.check_plan(self._experiment, self._target)
+        guard.check_hours(self._target, self._experiment, self._drivers.clock.origin_unix_s)
         observer = self._drivers.observer
         identity = observer.identify()
         guard.check_identity(self._target, identity)

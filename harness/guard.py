@@ -9,10 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from harness.blast_radius import Surroundings, objection
+from harness.hours import inside, next_opening, parse_hours
 from harness.model.errors import Refusal
 from harness.model.experiment import Experiment
 from harness.model.facts import Fact
@@ -20,7 +22,9 @@ from harness.model.fault import Loss, Permission, UndoRecord
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import Victims
 
-GUARD_ORDER = ("plan", "identity", "opt-in", "permissions", "lease", "leftovers", "clocks")
+GUARD_ORDER = (
+    "plan", "hours", "identity", "opt-in", "permissions", "safety", "lease", "leftovers", "clocks", "blast-radius"
+)  # fmt: skip
 SKEW_MAX_S = 2.0
 """Above it windows of two clocks cannot be laid over each other (scrapes are 2 to 15 s apart)."""
 
@@ -48,6 +52,22 @@ def check_plan(experiment: Experiment, target: Target) -> None:
     if target.loopback_only:
         for url in (target.gateway_url, target.prometheus_url, target.api_server.replace("*", "1")):
             _check_loopback(url)
+
+
+def check_hours(target: Target, experiment: Experiment, now_unix_s: float) -> None:
+    """Refuse a run that would not begin and end within the target's allowed hours.
+
+    Raises:
+        Refusal: With code ``hours``; the text names the next opening.
+    """
+    openings = parse_hours(target.allowed_hours)
+    now, duration = datetime.fromtimestamp(now_unix_s, UTC), timedelta(seconds=experiment.expected_duration_s)
+    if inside(openings, now, now + duration):
+        return
+    then = next_opening(openings, now, duration)
+    when = f"from {then:%a %Y-%m-%d %H:%M} UTC on" if then else "never: no opening is as long as the run"
+    problem = f"target {target.name} allows runs {target.allowed_hours}; it is {now:%a %H:%M} UTC"
+    raise Refusal("hours", f"{problem}, and the run takes about {duration.total_seconds() / 60:.0f} min", when)
 
 
 def _check_loopback(url: str) -> None:

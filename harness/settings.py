@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from harness.hours import parse_hours
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
 from harness.model.signal import Signal
@@ -97,6 +98,12 @@ class TargetSetting(_Strict):
     commands: dict[Literal["node_stop", "node_start"], list[str]] = Field(
         default_factory=dict, description="of this machine, for what no API can do; {node} takes the node's name"
     )
+
+    @field_validator("allowed_hours")
+    @classmethod
+    def _are_hours(cls, text: str) -> str:
+        parse_hours(text)
+        return text
 
     @field_validator("commands")
     @classmethod

@@ -1,0 +1,66 @@
+"""What would happen, and what it would need: a dry run, and `gameday rbac`. A composition root: wires and prints."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from harness import assembly, exits, registries
+from harness.client import Job
+from harness.dry_run import DryRun
+from harness.model.errors import SpecError
+from harness.model.experiment import Experiment
+from harness.rbac import as_yaml, manifests, subject_of
+from harness.settings import load_settings, resolve_target
+
+_RUNNER = "gameday-runner"
+
+
+def dry_run(experiment: Experiment, job: Job, say: Callable[[str], None]) -> int:
+    """Do every read of a run's preflight and print what it would do.
+
+    Args:
+        experiment: What would be run.
+        job: On what, with which seed.
+        say: Prints a line.
+
+    Returns:
+        0 where it would run, 20 where something is in the way.
+
+    Raises:
+        GameDayError: Another cluster than the target's, or no answer from it.
+    """
+    parts = assembly.rehearsal(experiment, job) if job.rehearse else assembly.real(experiment, job)
+    with tempfile.TemporaryDirectory(prefix="gameday-dry-run-") as folder:
+        drivers = parts.drivers(Path(folder), "dry-run")
+        needed = (*parts.permissions, *assembly.fault_permissions(experiment))
+        found = DryRun(experiment, parts.target, drivers, registries.faults(), needed, job.seed)
+        able = found.run()
+    for line in found.lines:
+        say(line)
+    for problem in found.problems:
+        say(f"in the way: {problem}")
+    say("nothing was touched; it would run" if able else "nothing was touched; it would be refused")
+    return exits.HELD if able else exits.INCONCLUSIVE
+
+
+def print_rbac(name: str, settings: str, target: str, user: str, service_account: str) -> int:
+    """Print the least rights that an experiment needs on a target, as YAML.
+
+    Raises:
+        SpecError: The experiment or the target is not known, or the subject is not one.
+    """
+    experiment = registries.load(registries.experiment_path(name))
+    try:
+        subject = subject_of(user if user or service_account else _RUNNER, service_account)
+    except ValueError as error:
+        raise SpecError(
+            "--user, --service-account", "", str(error), "--user NAME or --service-account NS/NAME"
+        ) from None
+    where = resolve_target(load_settings(Path(settings)), target)
+    needed = (*assembly.driver_permissions(experiment, where), *assembly.fault_permissions(experiment))
+    click.echo(as_yaml(manifests(f"gameday:{experiment.name}", needed, subject)), nl=False)
+    return exits.HELD
