@@ -109,7 +109,7 @@ def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
-    labels = {"app.kubernetes.io/name": NAME}
+    labels = {"app": NAME}  # by which no fault may hit it (`settings.PROTECTED`)
     spread = {  # the runner's node may be a victim: two reapers never share one
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",

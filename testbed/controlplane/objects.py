@@ -71,6 +71,7 @@ REAPER_RULES = [
     _rule("core", "nodes nodes/status", ["patch"]),
     _rule("core", "pods configmaps", ["patch", "delete"]),
     _rule("apps", "deployments statefulsets", ["patch"]),
+    _rule("apps", "deployments", ["delete"]),
     _rule("batch", "jobs", ["delete"]),
     _rule("apiregistration.k8s.io", "apiservices", ["patch"]),
 ]

@@ -25,12 +25,20 @@ from harness.drivers.kubernetes.resources import (
     STATEFUL_SETS,
     Resource,
     list_all,
+    served,
 )
 from harness.model.fault import OWNER_ANNOTATION, RUN_LABEL, Permission
 
 HELPER_KINDS: tuple[Resource, ...] = (PODS, JOBS, CONFIG_MAPS, DEPLOYMENTS)
 CLUSTER_HELPER_KINDS: tuple[Resource, ...] = (FLOW_SCHEMAS, PRIORITY_LEVELS)
-CHAOS_GROUPS = ("chaos-mesh.org", "litmuschaos.io")
+CHAOS_KINDS: tuple[Resource, ...] = (
+    Resource("PodChaos", "podchaos", "chaos-mesh.org", "v1alpha1"),
+    Resource("NetworkChaos", "networkchaos", "chaos-mesh.org", "v1alpha1"),
+    Resource("StressChaos", "stresschaos", "chaos-mesh.org", "v1alpha1"),
+    Resource("ChaosEngine", "chaosengines", "litmuschaos.io", "v1alpha1"),
+)
+"""Looked at only where their CRDs are installed."""
+
 MARKED_KINDS: tuple[Resource, ...] = (PODS, CONFIG_MAPS, DEPLOYMENTS, STATEFUL_SETS)
 CLUSTER_MARKED_KINDS: tuple[Resource, ...] = (NODES, API_SERVICES)
 OBEYED_ANNOTATIONS = ("testbed.gameday.local/stopped", "testbed.gameday.local/frozen")
@@ -98,23 +106,10 @@ def find_helpers(connection: Connection, namespaces: Sequence[str] = ()) -> list
 
 
 def _places(connection: Connection, namespaces: Sequence[str]) -> Iterator[tuple[Resource, str]]:
-    chaos = [resource for group in CHAOS_GROUPS for resource in _served_of(connection, group)]
-    for resource in (*HELPER_KINDS, *(r for r in chaos if r.namespaced)):
+    chaos = [resource for resource in CHAOS_KINDS if served(connection, resource)]
+    for resource in (*HELPER_KINDS, *chaos):
         yield from ((resource, namespace) for namespace in namespaces or ("",))
-    yield from ((resource, "") for resource in (*CLUSTER_HELPER_KINDS, *(r for r in chaos if not r.namespaced)))
-
-
-def _served_of(connection: Connection, group: str) -> list[Resource]:
-    """Return the kinds of a group that can be listed and deleted; none where its CRDs are not installed."""
-    try:
-        versions = connection.get(f"discover {group}", f"/apis/{group}")["preferredVersion"]["version"]
-        entries = connection.get(f"discover {group}", f"/apis/{group}/{versions}").get("resources") or ()
-    except ApiError as error:
-        if error.status == NOT_FOUND:
-            return []
-        raise
-    wanted = (e for e in entries if "/" not in e["name"] and {"list", "delete"} <= set(e.get("verbs") or ()))
-    return [Resource(e["kind"], e["name"], group, versions, bool(e["namespaced"])) for e in wanted]
+    yield from ((resource, "") for resource in CLUSTER_HELPER_KINDS)
 
 
 def _open_record(resource: Resource, item: Json) -> bool:
@@ -192,7 +187,7 @@ def sweep_permissions(namespaces: Sequence[str]) -> tuple[Permission, ...]:
     return tuple(
         Permission(verb, resource.plural, resource.group, "", namespace)
         for resource, spaces in (
-            *((resource, tuple(namespaces) or ("",)) for resource in HELPER_KINDS),
+            *((resource, tuple(namespaces) or ("",)) for resource in (*HELPER_KINDS, *CHAOS_KINDS)),
             *((resource, ("",)) for resource in CLUSTER_HELPER_KINDS),
         )
         for namespace in spaces
