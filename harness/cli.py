@@ -57,10 +57,18 @@ def gameday() -> None:
 @click.option("--seed", type=int, metavar="N", help="Seed of victims, arrivals and payloads; printed if not given.")
 @click.option("--rehearse", is_flag=True, help="Run against the in-memory twin, in seconds; touches no cluster.")
 @click.option("--with-testbed", is_flag=True, help="Start the local testbed for the run and take it down afterwards.")
+@click.option("--dry-run", "dry", is_flag=True, help="Read everything, touch nothing; say whom each fault would hit.")
 @_runs_option
 @_settings_option
-def run_command(
-    name: str, target: str | None, seed: int | None, rehearse: bool, with_testbed: bool, runs_dir: str, settings: str
+def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
+    name: str,
+    target: str | None,
+    seed: int | None,
+    rehearse: bool,
+    with_testbed: bool,
+    dry: bool,
+    runs_dir: str,
+    settings: str,
 ) -> int:
     """Run the game day NAME (or a file) and say what held."""
     path = registries.experiment_path(name)
@@ -71,6 +79,10 @@ def run_command(
     console = Console(stderr=True)
     number = seed if seed is not None else random.SystemRandom().randrange(1, 2**31)
     job = Job(str(path), settings, chosen, number, str(Path(runs_dir).resolve()), rehearse)
+    if dry:
+        from harness.cli_inspection import dry_run  # noqa: PLC0415 - brings the drivers
+
+        return dry_run(experiment, job, click.echo)
     if not with_testbed:
         return _run_job(job, console, experiment)
     from harness.testbed_session import LocalTestbed  # noqa: PLC0415 - only where it is asked for
@@ -141,6 +153,19 @@ def validate_command(names: tuple[str, ...]) -> int:
             click.echo(f"{error}", err=True)
             status = exits.USAGE
     return status
+
+
+@gameday.command("rbac")
+@click.argument("name")
+@click.option("--target", metavar="NAME")
+@click.option("--user", default="", metavar="NAME", help="Who is granted it (gameday-runner).")
+@click.option("--service-account", default="", metavar="NAMESPACE/NAME", help="Who is granted it instead.")
+@_settings_option
+def rbac_command(name: str, target: str | None, user: str, service_account: str, settings: str) -> int:
+    """Print the least rights that the experiment NAME needs, for `kubectl apply -f -`."""
+    from harness.cli_inspection import print_rbac  # noqa: PLC0415 - brings the drivers
+
+    return print_rbac(name, settings, _target(settings, target), user, service_account)
 
 
 @gameday.command("new")
