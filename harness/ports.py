@@ -284,6 +284,10 @@ class UndoLedger(Protocol):
         """Return records that are not done, newest first; of every run where none is named."""
         ...
 
+    def run_records(self, run_id: str) -> Sequence[UndoRecord]:
+        """Return every record of a run that is not closed, newest first: also those that somebody else took back."""
+        ...
+
     def undo(self, record: UndoRecord) -> UndoRecord:
         """Take one change back (idempotent; only what still has our value) and return the record with its outcome."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from harness.model.errors import PortError
@@ -54,8 +54,24 @@ class Undoing:
         return plan.name in self._pulse.failed or self._pulse.now_s >= proven_s + plan.hold_s
 
     def undo_all(self) -> None:
-        """Take back whatever is open, last in first out."""
+        """Take back whatever is open, last in first out; then tell of what the reaper took back meanwhile."""
         self._undo(STEP_LIMIT_S)
+        self._tell_of_others()
+
+    def _tell_of_others(self) -> None:
+        """Say which records somebody else took back: a fault that was held too long must not look as if we ended it."""
+        known = {record["record_id"]: record for record in self.outcomes}
+        try:
+            found = self._drivers.ledger.run_records(self._run_id)
+        except PortError as error:
+            self._pulse.say("undo", "all", {"step": "failed", "record_id": "", "outcome": str(error)})
+            return
+        for record in found:
+            if record.done and record.record_id not in known:
+                told = replace(record, outcome=f"taken back by the reaper: {record.outcome}")
+                self._say(told, "done", told.outcome)
+                known[record.record_id] = asdict(told)
+        self.outcomes = tuple(known.values())
 
     def _undo(self, step_limit_s: float, fault: str = "") -> None:
         """Take back what is open, of one fault or of all; what fails stays open and is tried again at the end."""

@@ -230,6 +230,10 @@ class FakeLedger:
         """Return records that are not done, newest first."""
         return [r for r in reversed(self.records) if not r.done and run_id in {None, r.run_id}]
 
+    def run_records(self, run_id: str) -> Sequence[UndoRecord]:
+        """Return every record of a run that is not closed, newest first."""
+        return [r for r in reversed(self.records) if r.run_id == run_id]
+
     def undo(self, record: UndoRecord) -> UndoRecord:
         """Take one change back.
 

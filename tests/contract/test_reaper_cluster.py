@@ -199,9 +199,9 @@ def test_u1_a_late_change_of_a_dying_process_is_refused_once_its_record_was_undo
 
         with pytest.raises(ChangedMeanwhileError):
             actor.patch(ref, seen, values, subresource)
-    assert [r.record_id for r in ledger.records("run-late")] == ["late-status", "late-spec"], "done, but not closed"
+    assert [r.record_id for r in ledger.run_records("run-late")] == ["late-status", "late-spec"], "done, but not closed"
     ledger.close("run-late")
-    assert ledger.records("run-late") == []
+    assert ledger.run_records("run-late") == []
     assert broken(real_world, connection) == WHOLE
 
 

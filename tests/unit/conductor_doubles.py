@@ -241,6 +241,9 @@ class Ledger:
             return [record for record in self.w.open if not record.done]
         return [UndoRecord("r1", run_id, "kill", "v1", "Pod", "agents", "p", "u", "none")]
 
+    def run_records(self, run_id):
+        return list(self.w.open or ())
+
     def undo(self, record):
         self.w.log("undo")
         if self.w.undo_fails:

@@ -120,6 +120,9 @@ class FakeCluster:
     def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
         return []
 
+    def run_records(self, run_id: str) -> Sequence[UndoRecord]:
+        return []
+
     def undo(self, record: UndoRecord) -> UndoRecord:
         return record
 

@@ -92,7 +92,7 @@ class KubernetesLedger:
         items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, {"labelSelector": selector_text(labels)})
         return [_record(item) for item in sorted(items, key=_written, reverse=True)]
 
-    def records(self, run_id: str) -> Sequence[UndoRecord]:
+    def run_records(self, run_id: str) -> Sequence[UndoRecord]:
         """Return every record of a run that is not closed, newest first: also those that somebody else took back."""
         query = {"labelSelector": selector_text({RUN_LABEL: run_label(run_id)}) + f",{STATE_LABEL}"}
         items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, query)
