@@ -64,6 +64,7 @@ class Reaper:
         make_lease: A new claim on the run Lease; taking it fences a dead run and keeps new ones out meanwhile.
         clock: Paces retries.
         say: Prints a line.
+        ended: Tells whether it was told to end; it then does so after the step in hand.
         sweep: Removes orphaned helper objects, now and then and after everything was taken back.
     """
 
@@ -73,6 +74,7 @@ class Reaper:
     clock: Clock
     say: Callable[[str], None]
     sweep: Sweep = no_sweep
+    ended: Callable[[], bool] = lambda: False
     _reminded_s: dict[str, float] = field(default_factory=dict)
     _swept_s: float = float("-inf")
 
@@ -127,6 +129,8 @@ class Reaper:
         """Take records back, each on its own; one that fails stays open and is said once a minute."""
         count = 0
         for record in records:
+            if self.ended():
+                break  # what is left stays open for the next reaper
             done = take_back(self.ledger, self.clock, record, step_limit_s=STEP_LIMIT_S)
             count += done.done
             self._tell(record, done, why)

@@ -43,8 +43,8 @@ Commands = Mapping[str, tuple[str, ...]]
 class _Duty:
     """One reaper's duty: its sign of life, and a turn every second while it has it."""
 
-    def __init__(self, options: argparse.Namespace, commands: Commands) -> None:
-        self._options, self._commands = options, commands
+    def __init__(self, options: argparse.Namespace, commands: Commands, over: threading.Event) -> None:
+        self._options, self._commands, self._over = options, commands, over
         self._name = f"reaper-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._sign: KubernetesLease | None = None
         self._reaper: Reaper | None = None
@@ -89,6 +89,7 @@ class _Duty:
             clock=RealClock.starting_now(),
             say=_logger.warning,
             sweep=self._make_sweep(),
+            ended=self._over.is_set,
         )
 
     def _make_sweep(self) -> Sweep:
@@ -155,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        duty = _Duty(options, _commands(options))
+        duty = _Duty(options, _commands(options), over)
     except SpecError as error:
         _logger.error("%s", error)
         return USAGE

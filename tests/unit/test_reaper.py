@@ -133,3 +133,12 @@ def test_the_lease_is_given_back_also_where_the_ledger_fails():
     with pytest.raises(PortError, match="away"):
         reaper(cluster).turn("reaper-a")
     assert cluster.calls[-1] == "release"
+
+
+def test_told_to_end_it_does_so_after_the_step_in_hand_and_leaves_the_rest_open():
+    cluster = Cluster(record("1"), record("2"))
+    found = reaper(cluster)
+    found.ended = lambda: "undo 2" in cluster.calls
+    assert found.turn("reaper-a") == 1
+    assert [r.record_id for r in cluster.open_records()] == ["1"]
+    assert cluster.calls[-1] == "release"
