@@ -177,40 +177,41 @@ class Work:
             ChangedMeanwhileError: Somebody else set one of the values after the record was written.
             PortError: It could not be written.
         """
-        seen = self._read(ref)
-        wanted = {pointer: value for pointer, value in values.items() if resolve(seen, pointer) != value}
-        if not wanted:
-            return False
+        before: Mapping[str, Any] | None = None
+        for attempt in range(1, CHANGE_ATTEMPTS + 1):
+            seen = self._read(ref)
+            found = {pointer: resolve(seen, pointer) for pointer in values} | {"uid": seen["metadata"]["uid"]}
+            wanted = {pointer: value for pointer, value in values.items() if found[pointer] != value}
+            if before is None and not wanted:
+                return False
+            if before is not None and found != before:
+                raise ChangedMeanwhileError("kubernetes", f"change {ref}", "somebody else set it meanwhile")
+            before = found
+            try:
+                self._recorded_patch(ref, seen, wanted, subresource)
+            except ChangedMeanwhileError:
+                if attempt == CHANGE_ATTEMPTS:
+                    raise
+            else:
+                return True
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _recorded_patch(
+        self, ref: ObjectRef, seen: Mapping[str, Any], wanted: Mapping[str, Any], subresource: str
+    ) -> None:
+        """Write a record, then the change under the very state that was seen.
+
+        Each attempt has a record of its own: whoever took the last one back meanwhile, because this process was held up
+        for too long, will find this one as well (DESIGN U1).
+        """
         record_id = self._next_id()
         mark = f"/metadata/annotations/{escape(owner_annotation(self.context.run_id, record_id))}"
         applied = wanted if subresource else {**wanted, mark: f"{self.context.run_id}/{record_id}"}
         prior = {pointer: resolve(seen, pointer) for pointer in applied}
         fields = {"prior": prior, "applied": applied, "subresource": subresource, "record_id": record_id}
         self.record(ref, seen["metadata"]["uid"], "patch", **fields)
-        self._patch(ref, seen, applied, prior, subresource)
-        return True
-
-    def _patch(
-        self,
-        ref: ObjectRef,
-        seen: Mapping[str, Any],
-        applied: Mapping[str, Any],
-        prior: Mapping[str, Any],
-        subresource: str,
-    ) -> None:
-        """Write under the state that was seen; where only other fields have moved, look again and write."""
-        uid = seen["metadata"]["uid"]
-        for attempt in range(1, CHANGE_ATTEMPTS + 1):
-            self.touch()
-            try:
-                self.context.actor.patch(ref, seen, applied, subresource)
-            except ChangedMeanwhileError:
-                seen = self._read(ref)
-                ours_to_set = all(resolve(seen, pointer) == value for pointer, value in prior.items())
-                if attempt == CHANGE_ATTEMPTS or not ours_to_set or seen["metadata"]["uid"] != uid:
-                    raise
-            else:
-                return
+        self.touch()
+        self.context.actor.patch(ref, seen, applied, subresource)
 
     def _read(self, ref: ObjectRef) -> Mapping[str, Any]:
         seen = self.context.actor.get(ref)

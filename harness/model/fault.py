@@ -14,6 +14,9 @@ from harness.model.time import Window
 RUN_LABEL = "gameday.local/run"
 """Every object that a run made carries it, with the run's id as `run_label` writes it."""
 
+UNDO_LABEL = "gameday.local/undo"
+"""On undo records: whether they are open or done."""
+
 OWNER_ANNOTATION = "gameday.local/changed-by"
 """Begins the name of the annotation that travels in the same PATCH as a change (DESIGN U1)."""
 

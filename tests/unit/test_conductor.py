@@ -308,7 +308,9 @@ def held_record(fault="kill"):
     return UndoRecord("r1", "run", fault, "v1", "Node", "", "general-1", "u", "patch")
 
 
-@pytest.mark.parametrize("detail", [{"step": "evidence", "effect": "CONFIRMED"}, {"step": "failed", "effect": "ABSENT"}])
+@pytest.mark.parametrize(
+    "detail", [{"step": "evidence", "effect": "CONFIRMED"}, {"step": "failed", "effect": "ABSENT"}]
+)
 def test_a_fault_is_taken_back_once_it_was_held_or_has_failed_while_the_load_goes_on(detail):
     world = World()
     world.fault_seen, world.open = ({"action": "kill_pods", "loss": "none", **detail},), [held_record()]

@@ -169,7 +169,8 @@ def test_an_object_that_moved_in_other_fields_is_changed_all_the_same():
     scene = Scene(Cluster(conflicts=2))
 
     assert scene.work().change(NODE, CORDON) is True
-    assert [entry[0] for entry in scene.cluster.log] == ["record", "patch"]
+    assert [entry[0] for entry in scene.cluster.log] == ["record", "record", "record", "patch"]
+    assert len({record.record_id for record in scene.cluster.records}) == 3, "u1: each attempt has its own record"
 
 
 def test_a_value_that_somebody_sets_between_record_and_change_is_left_to_them():

@@ -26,7 +26,7 @@ from harness.drivers.kubernetes.resources import (
     Resource,
     list_all,
 )
-from harness.model.fault import RUN_LABEL
+from harness.model.fault import RUN_LABEL, UNDO_LABEL
 
 TRACE_ANNOTATION = "gameday.local/last-undo"
 """Left by an undo on the object it wrote; no residue."""
@@ -67,7 +67,8 @@ def read_fingerprint(connection: Connection, namespaces: Iterable[str], keda: bo
 def _helpers(connection: Connection, namespace: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in HELPER_KINDS:
-        for obj in list_all(connection, kind, namespace, {"labelSelector": RUN_LABEL})[0]:
+        # An undo record carries the label too; whether one is left is the ledger's matter, and told by itself.
+        for obj in list_all(connection, kind, namespace, {"labelSelector": f"{RUN_LABEL},!{UNDO_LABEL}"})[0]:
             found[f"helper:{_key(kind, obj)}"] = {RUN_LABEL: obj["metadata"]["labels"][RUN_LABEL]}
     return found
 

@@ -26,11 +26,11 @@ from harness.drivers.kubernetes.resources import (
 )
 from harness.drivers.kubernetes.restore import plan_restoration, recreated, trace_operations
 from harness.model.errors import PortError
-from harness.model.fault import RUN_LABEL, Permission, UndoRecord, run_label
+from harness.model.fault import RUN_LABEL, UNDO_LABEL, Permission, UndoRecord, run_label
 from harness.model.pointer import Operation
 
 SCHEMA = "gameday.undo/1"
-STATE_LABEL = "gameday.local/undo"
+STATE_LABEL = UNDO_LABEL
 OPEN, DONE = "open", "done"
 CONFLICT, UNPROCESSABLE = 409, 422
 WRITE_ATTEMPTS = 5
