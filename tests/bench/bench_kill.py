@@ -105,13 +105,13 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=4, help="light testbeds side by side (4)")
     parser.add_argument("--seed", type=int, default=1, help="first seed (1)")
     parser.add_argument("--only", type=int, help="repeat the run of one seed")
-    parser.add_argument("--full", action="store_true", help="on the full testbed, experiment cascade, one lane")
+    parser.add_argument("--full", action="store_true", help="on full testbeds, experiment cascade")
     parser.add_argument("--work", type=Path, help="folder for everything that is left to read")
     options = parser.parse_args()
     work = options.work or Path(tempfile.mkdtemp(prefix="gameday-kill-"))
     seeds = [options.only] if options.only else range(options.seed, options.seed + int(options.runs * REDRAWS))
     matrix = Matrix(1 if options.only else options.runs, list(seeds), work, full=options.full)
-    matrix.run(1 if options.full or options.only else options.lanes)
+    matrix.run(1 if options.only else options.lanes)
     Console().print(table(matrix.counted))
     bad = [outcome for outcome in matrix.outcomes if outcome.violations]
     said = f"{len(matrix.counted)} runs counted, {len(bad)} violated; every run: {work / 'outcomes.json'}"

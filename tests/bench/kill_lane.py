@@ -78,7 +78,7 @@ class Lane:
     @property
     def name(self) -> str:
         """Name of the testbed instance."""
-        return f"kill-{'full' if self.full else self.number}"
+        return f"kill-{'full-' if self.full else ''}{self.number}"
 
     # up and down ----------------------------------------------------------------------------------------------------
 
@@ -156,12 +156,19 @@ class Lane:
                 targets_up = {{ query = "up", unit = "1" }}
             """
             text = text[:start] + textwrap.dedent(light)
-            runbook = self.work / "runbooks" / "kill-light.md"
-            runbook.parent.mkdir(exist_ok=True)
-            shutil.copy(WORLD / "runbooks.md", runbook)
-            (self.work / "experiments").mkdir(exist_ok=True)
-            shutil.copy(WORLD / "kill-light.yaml", self.work / "experiments" / "kill-light.yaml")
         (self.work / "gameday.toml").write_text(text)
+        self._write_experiment()
+
+    def _write_experiment(self) -> None:
+        """Write the experiment: our short one, or `cascade` with less load, since what it breaks is what counts."""
+        name, source = ("cascade", ROOT / "experiments") if self.full else ("kill-light", WORLD)
+        text = (source / f"{name}.yaml").read_text()
+        if self.full:
+            text = text.replace("scale: 1.0\n", "scale: 0.4\n      stages: {baseline: 12s}\n")
+        for folder, content in ((f"experiments/{name}.yaml", text), (f"runbooks/{name}.md", "# Drill: killed\n")):
+            path = self.work / folder
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
 
     # the API server, by itself ---------------------------------------------------------------------------------------
 
@@ -219,7 +226,7 @@ class Lane:
 
     def command(self, seed: int, runs: Path) -> list[str]:
         """Return the command line of a run."""
-        name = "cascade" if self.full else str(self.work / "experiments" / "kill-light.yaml")
+        name = str(self.work / "experiments" / f"{'cascade' if self.full else 'kill-light'}.yaml")
         settings = ["--target", "local", "--settings", str(self.work / "gameday.toml")]
         return [*GAMEDAY, "run", name, *settings, "--seed", str(seed), "--runs-dir", str(runs)]
 
