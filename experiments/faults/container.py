@@ -62,7 +62,6 @@ class Hang:
         yield from ()
         for pod in work.selected.found:
             work.change(pod_ref(pod), {FROZEN: "true"})
-        work.recorded()
         return Deed(work.selected.victims)
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
@@ -101,7 +100,6 @@ class Crash:
         for pod in work.selected.found:
             nonce = f"{work.arguments['container']}/{work.context.run_id}-{work.plan.name}"
             work.change(pod_ref(pod), {KILL: nonce})
-        work.recorded()
         return Deed(work.selected.victims)
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:

@@ -51,7 +51,6 @@ class Scale:
         yield from ()
         wanted = int(work.arguments.get("replicas", 0))
         work.change(_workload_ref(work.arguments), {"/spec/replicas": wanted})
-        work.recorded()
         return Deed(work.selected.victims, "", (("replicas", wanted),))
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
@@ -123,7 +122,6 @@ class MetricsBlackout:
         """Point it at nobody."""
         yield from ()
         work.change(_api_service_ref(work.arguments), {"/spec/service/name": NOWHERE})
-        work.recorded()
         return Deed(work.selected.victims)
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:

@@ -14,6 +14,7 @@ from experiments.faults.context import FaultContext, Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.drain_plan import Entry, Fate, lowest_replicas_notes, plan_drain, read_budget
 from experiments.faults.evidence import Evidence
+from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.nodes import choose_nodes, cordoned, node_ref, node_schema, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
@@ -24,6 +25,10 @@ from harness.model.target import Target
 from harness.ports import ClusterActor, EvictionResult
 
 ROUND_EVERY_S = 0.5
+ASK_EVERY_S = 1.0
+ASK_EVERY_MAX_S = 8.0
+"""A budget may allow a pod any second; an API server that throttles is asked less and less often (CASES B14)."""
+
 DEFAULT_WITHIN_S = 60.0
 _PATIENT = frozenset({"blocked", "throttled"})
 _TERMINATING_NAMESPACE = "because it is being terminated"
@@ -43,6 +48,8 @@ class Outcome:
         blocked_by: Budgets that refused it.
         blocked_since_s: When it was refused first, or None.
         blocked_s: How long it was refused.
+        next_try_s: When it is asked again.
+        pause_s: How long the next pause is; it grows only where the API server itself is throttling.
     """
 
     entry: Entry
@@ -51,6 +58,8 @@ class Outcome:
     blocked_by: tuple[str, ...] = ()
     blocked_since_s: float | None = None
     blocked_s: float = 0.0
+    next_try_s: float = 0.0
+    pause_s: float = ASK_EVERY_S
 
     def told(self) -> dict[str, Any]:
         """Return it as it goes into the record."""
@@ -92,9 +101,7 @@ class Drain:
 
     def _plan(self, actor: ClusterActor, node: str, arguments: Mapping[str, Any]) -> tuple[Entry, ...]:
         pods = pods_on(actor, node)
-        namespaces = sorted({str(pod["metadata"]["namespace"]) for pod in pods})
-        pdbs = [pdb for namespace in namespaces for pdb in actor.find("policy/v1", "PodDisruptionBudget", namespace)]
-        return plan_drain(pods, pdbs, force=bool(arguments.get("force", False)))
+        return plan_drain(pods, budgets_of(actor, pods), force=bool(arguments.get("force", False)))
 
     def _refuse(self, plans: Mapping[str, Sequence[Entry]], arguments: Mapping[str, Any]) -> None:
         """Refuse what cannot end well, before the first write."""
@@ -109,32 +116,42 @@ class Drain:
     def act(self, work: Work) -> Steps[Deed]:
         """Cordon and empty one node after the other."""
         drains: list[NodeDrain] = []
-        for number, (node, plan) in enumerate(work.selected.found.items()):
+        started_s = work.context.clock.now_s()
+        for node, plan in work.selected.found.items():
             if not work.change(node_ref(node), {UNSCHEDULABLE: True}):
                 work.context.note(work.plan.name, f"node {node} was cordoned by somebody else and stays so")
-            if number == 0:
-                work.recorded()
             drain = NodeDrain(node, {entry.uid: _first(entry) for entry in plan})
             drains.append(drain)
-            yield from _empty(work, drain)
+            yield from _empty(work, drain, started_s)
             if drain.waiting:
                 break
         hit = tuple(v for v in work.selected.victims if v["name"] in {drain.node for drain in drains})
-        return Deed(hit, _problem(work, drains), (("outcomes", _told(drains)),), drains)
+        return Deed(hit, "", (("outcomes", _told(drains)),), drains)
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
         """Say what happened, from the nodes as they are now."""
         yield from ()
         drains: list[NodeDrain] = deed.found
+        for drain in drains:  # once more: whoever came since is not drained
+            _look(work.context, drain, force=bool(work.arguments.get("force", False)))
         detail = (
             ("outcomes", _told(drains)),
             ("drained", not any(drain.waiting for drain in drains)),
             ("blocked_by", _blockers(drains)),
             ("blocked_s", max((o.blocked_s for d in drains for o in d.outcomes.values()), default=0.0)),
         )
+        problem = _problem(work, drains)
+        if problem:
+            return Evidence(Effect.UNCLEAR, problem, detail)
         if not all(_is_cordoned(work.context.actor, drain.node) for drain in drains):
             return Evidence(Effect.UNCLEAR, "somebody uncordoned a node meanwhile", detail)
         return Evidence(Effect.CONFIRMED, _summary(drains), detail)
+
+
+def budgets_of(actor: ClusterActor, pods: Sequence[Json]) -> list[Json]:
+    """Return the budgets of the namespaces of some pods."""
+    namespaces = sorted({str(pod["metadata"]["namespace"]) for pod in pods})
+    return [pdb for namespace in namespaces for pdb in actor.find("policy/v1", "PodDisruptionBudget", namespace)]
 
 
 def _notes(actor: ClusterActor, plans: Mapping[str, Sequence[Entry]]) -> tuple[str, ...]:
@@ -155,15 +172,17 @@ def _first(entry: Entry) -> Outcome:
     return Outcome(entry, "evicted" if entry.fate is Fate.WAIT else "left", entry.reason)
 
 
-def _empty(work: Work, drain: NodeDrain) -> Steps[None]:
+def _empty(work: Work, drain: NodeDrain, started_s: float) -> Steps[None]:
     """Evict until no pod that must go is left on the node, the limit passes, or a stop is asked for."""
     context = work.context
-    deadline_s = context.clock.now_s() + float(work.arguments.get("within_s", DEFAULT_WITHIN_S))
+    within_s = float(work.arguments.get("within_s", DEFAULT_WITHIN_S))
+    deadline_s = min(context.clock.now_s() + within_s, started_s + evidence_limit_s(work))
     told: dict[str, str] = {}
     while True:
-        _look(context, drain)
+        _look(context, drain, force=bool(work.arguments.get("force", False)))
         for outcome in drain.waiting:
-            if outcome.status != "evicted" and not context.stopping():
+            due = outcome.next_try_s <= context.clock.now_s()
+            if outcome.status != "evicted" and outcome.entry.fate is Fate.EVICT and due and not context.stopping():
                 _evict(context, outcome)
         now = {uid: outcome.status for uid, outcome in drain.outcomes.items()}
         if now != told:
@@ -174,13 +193,22 @@ def _empty(work: Work, drain: NodeDrain) -> Steps[None]:
         yield ROUND_EVERY_S
 
 
-def _look(context: FaultContext, drain: NodeDrain) -> None:
-    """Note who has left, by uid: an accepted eviction is not a pod that is gone (CASES F08)."""
+def _look(context: FaultContext, drain: NodeDrain, *, force: bool) -> None:
+    """Note who has left and who has come, by uid: an accepted eviction is not a pod that is gone (CASES F08).
+
+    A pod that was bound to the node between choice and cordon, or that replaces one of a node drained before, must go
+    as well.
+    """
     try:
-        present = {str(pod["metadata"]["uid"]) for pod in pods_on(context.actor, drain.node)}
+        pods = pods_on(context.actor, drain.node)
+        new = [pod for pod in pods if str(pod["metadata"]["uid"]) not in drain.outcomes]
+        budgets = budgets_of(context.actor, new)
     except PortError as error:
         context.note(drain.node, str(error))
         return
+    for entry in plan_drain(new, budgets, force=force):
+        drain.outcomes[entry.uid] = _first(entry)
+    present = {str(pod["metadata"]["uid"]) for pod in pods}
     for uid, outcome in drain.outcomes.items():
         if uid not in present and outcome.status != "skipped":
             outcome.status = "gone"
@@ -212,6 +240,11 @@ def _namespace_ends(answer: EvictionResult) -> bool:
 
 def _block(context: FaultContext, outcome: Outcome, answer: EvictionResult) -> None:
     now_s = context.clock.now_s()
+    outcome.next_try_s = now_s + outcome.pause_s
+    if answer.status == "throttled":
+        outcome.pause_s = min(2 * outcome.pause_s, ASK_EVERY_MAX_S)
+        return
+    outcome.pause_s = ASK_EVERY_S
     if outcome.blocked_since_s is None:
         outcome.blocked_since_s = now_s
     outcome.blocked_s = now_s - outcome.blocked_since_s

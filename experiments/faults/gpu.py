@@ -85,7 +85,6 @@ class GpuExhaustion:
             _unplug(work)
         else:
             held = _hold(work, str(work.arguments.get("image", "")) if backend == "vram" else "")
-        work.recorded()
         yield LOOK_EVERY_S
         detail = (("backend", backend), ("resource", _resource(work)), ("held", held))
         return Deed(work.selected.victims, "", detail, held)

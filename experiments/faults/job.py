@@ -45,7 +45,6 @@ class RunJob:
             "labels": dict((template.get("metadata") or {}).get("labels") or {}),
         }
         made = work.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": template["spec"]})
-        work.recorded()
         return Deed(work.selected.victims, "", (("job", f"{meta['namespace']}/{name}"),), made)
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:

@@ -16,6 +16,7 @@ from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.nodes import choose_nodes, node_ready, node_ref, node_schema, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
+from harness.model.errors import PortError
 from harness.model.facts import PodFact
 from harness.model.fault import Loss, Permission
 from harness.model.pointer import escape
@@ -63,7 +64,6 @@ class NodeLoss:
         yield from ()
         for victim in work.selected.victims:
             _stop(work, victim)
-        work.recorded()
         return Deed(work.selected.victims)
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
@@ -119,7 +119,6 @@ class SpotReclaim(NodeLoss):
         """Give notice, let the pods go as a termination handler does, then stop the nodes."""
         for victim in work.selected.victims:
             work.change(node_ref(str(victim["name"])), {NOTICE_POINTER: NOTICE_TAINT})
-        work.recorded()
         asked = yield from self._grace(work)
         for victim in work.selected.victims:
             _stop(work, victim)
@@ -132,7 +131,10 @@ class SpotReclaim(NodeLoss):
         context.tell(work.plan, "progress", notice=[v["name"] for v in work.selected.victims])
         while context.clock.now_s() < until_s and not context.stopping():
             for victim in work.selected.victims if work.arguments.get("evict", True) else ():
-                _let_go(context.actor, str(victim["name"]), evicted)
+                try:
+                    _let_go(context.actor, str(victim["name"]), evicted)
+                except PortError as error:  # the machine goes all the same
+                    context.note(work.plan.name, str(error))
             yield min(ASK_EVERY_S, max(0.05, until_s - context.clock.now_s()))
         return sorted(evicted.values())
 

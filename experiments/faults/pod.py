@@ -61,8 +61,11 @@ def evict_pods(**arguments: Any) -> dict[str, Any]:
 
 def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
     yield from ()  # steps like those of every deed, though this one never waits
-    namespace, names = str(plan.arguments["namespace"]), [pod.name for pod in chosen]
-    accepted = set(context.terminate_pods(namespace, names, ABRUPT_GRACE_S))
+    namespace = str(plan.arguments["namespace"])
+    # chaosk8s kills by name: a name that another pod has by now must not be hit (a StatefulSet gives names again).
+    there = [context.actor.pod(pod.namespace, pod.name) for pod in chosen]
+    names = [pod.name for pod, now in zip(chosen, there, strict=True) if now is not None and now.uid == pod.uid]
+    accepted = set(context.terminate_pods(namespace, names, ABRUPT_GRACE_S)) if names else set()
     hit = tuple(pod for pod in chosen if pod.name in accepted)
     missed = [pod.name for pod in chosen if pod.name not in accepted]
     problem = f"not killed: {', '.join(missed)}" if missed else ""
@@ -72,9 +75,9 @@ def _kill(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> 
 def _delete(context: FaultContext, plan: FaultPlan, chosen: Sequence[PodFact]) -> Steps[PodDeed]:
     yield from ()
     del plan
-    hit = tuple(pod for pod in chosen if context.actor.delete_pod(pod, None))
+    hit = tuple(pod for pod in chosen if not context.stopping() and context.actor.delete_pod(pod, None))
     missed = [pod.name for pod in chosen if pod not in hit]
-    problem = f"gone before they could be deleted: {', '.join(missed)}" if missed else ""
+    problem = f"not deleted, or gone already: {', '.join(missed)}" if missed else ""
     return PodDeed(hit, problem, (("grace_s", "the pod's own"),))
 
 

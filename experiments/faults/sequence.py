@@ -105,6 +105,7 @@ class Work:
     selected: Selected
     touched: bool = False
     _records: list[UndoRecord] = field(default_factory=list)
+    _told: bool = False
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -120,6 +121,7 @@ class Work:
         stopping = self.context.stopping()
         if stopping:
             raise Stopped(stopping)
+        self.recorded()
         self.touched = True
 
     def record(self, ref: ObjectRef, uid: str, operation: str, **fields: Any) -> tuple[UndoRecord, Mapping[str, Any]]:
@@ -156,7 +158,10 @@ class Work:
         return f"{self.plan.name}-{len(self._records) + 1}"
 
     def recorded(self) -> None:
-        """Tell that the undo of everything so far is written down (step ``undo-recorded``)."""
+        """Tell, once, that the undo of what is changed first is written down (step ``undo-recorded``)."""
+        if self._told or not self._records:
+            return
+        self._told = True
         told = [{"kind": r.kind, "namespace": r.namespace, "name": r.name, "operation": r.operation}
                 for r in self._records]  # fmt: skip
         hit, asked = list(self.selected.victims), self.selected.asked
