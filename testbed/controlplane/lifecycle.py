@@ -7,6 +7,8 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,8 +205,23 @@ def _create(state: InstanceState, boot: Boot) -> UpResult:
         return _finish(state, boot, created=True)
     except BaseException:
         progress.say(f"stopping what was started; the logs stay in {layout.logs_dir}")
-        clear(layout.instance_dir, state, progress)
+        with _deaf():
+            clear(layout.instance_dir, state, progress)
         raise
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let no further SIGINT or SIGTERM cut a clean-up short: what it has not stopped yet would stay."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare(layout: Layout) -> None:

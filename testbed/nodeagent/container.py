@@ -123,6 +123,7 @@ class Container:
         self._backoff = Backoff()
         self._task: asyncio.Task[None] | None = None
         self._frozen = False
+        self._spared = False
 
     def log_path(self, attempt: int) -> Path:
         """Return the log of an attempt, counted from 0; it may not exist."""
@@ -132,6 +133,15 @@ class Container:
     def stopping(self) -> bool:
         """Tell whether it was asked to stop for good."""
         return self._stopping.is_set()
+
+    @property
+    def spared(self) -> bool:
+        """Tell whether no probe may restart it any more: its pod ends."""
+        return self._spared or self.stopping
+
+    def spare(self) -> None:
+        """Its pod ends: a failed startup or liveness probe restarts it no more, also while others of the pod stop."""
+        self._spared = True
 
     def start(self) -> None:
         """Begin; does nothing the second time."""
@@ -276,6 +286,13 @@ class Container:
         if self.attempt is not None:
             self.attempt.kill()
         await self._after_stop()
+
+    def crash(self) -> bool:
+        """SIGKILL its process as if it had crashed: the restart policy decides what follows; False when there is none."""
+        if self.attempt is None or self.stopping:
+            return False
+        self.attempt.kill()
+        return True
 
     async def _after_stop(self) -> None:
         if self._task is None:

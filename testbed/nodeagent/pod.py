@@ -43,6 +43,8 @@ from testbed.nodeagent.volumes import VolumeError, lay_out_mounts
 _log = logging.getLogger(__name__)
 VOLUME_RETRY_S = 2.0
 FINAL_DELETE_PATIENCE_S = 600.0
+FROZEN = "testbed.gameday.local/frozen"
+KILL_CONTAINER = "testbed.gameday.local/kill-container"
 _GONE = (404, 409)
 
 
@@ -84,6 +86,8 @@ class Pod:
         self._vanished = False
         self._expired = False
         self._grace: Grace | None = None
+        # An order that stands already was meant for a process before ours: an earlier agent's, or before a reboot.
+        self._killed = (obj["metadata"].get("annotations") or {}).get(KILL_CONTAINER, "")
         self._policy = str(obj["spec"].get("restartPolicy", "Always"))
         self.status = StatusWriter(api, PodView(obj, place.ip, facts.host_ip, self._policy, adopted_records(obj)))
         self.containers = self._make_containers()
@@ -120,12 +124,26 @@ class Pod:
         grace_s = deletion_grace_s(obj)
         if grace_s is not None:
             self._begin_end(grace_s)
-        wanted = obj["metadata"].get("annotations", {}).get("testbed.gameday.local/frozen") == "true"
+        annotations = obj["metadata"].get("annotations") or {}
+        self._obey_kill(annotations.get(KILL_CONTAINER, ""))
+        wanted = annotations.get(FROZEN) == "true"
         for container in self.containers:
             if wanted and not container.frozen:
                 container.freeze()
             elif container.frozen and not wanted:
                 container.thaw()
+
+    def _obey_kill(self, order: str) -> None:
+        """Crash the container that a new order `CONTAINER/NONCE` names; each order is obeyed once."""
+        if not order or order == self._killed:
+            return
+        self._killed = order
+        name, _, nonce = order.partition("/")
+        named = [container for container in self.containers if container.spec.name == name]
+        if not named or not nonce:
+            self._events.warn("", "FailedKillContainer", f"{KILL_CONTAINER}={order!r}: give CONTAINER/NONCE")
+        elif not named[0].crash():
+            self._events.warn(name, "FailedKillContainer", f"container {name} has no process now")
 
     def vanish(self) -> None:
         """The object is gone: end at once, there is nobody to tell."""
@@ -158,6 +176,8 @@ class Pod:
             await self._ending.wait()
             await self._end()
         finally:
+            # Nothing to do but after an error of ours: a process must not outlive its pod and hold its address.
+            await asyncio.gather(*(container.kill() for container in self.containers))
             self._release()
             await asyncio.to_thread(self._clean_up)
 
@@ -290,6 +310,8 @@ class Pod:
         await self._final_delete()
 
     async def _stop_containers(self, grace: Grace) -> None:
+        for container in self.containers:
+            container.spare()
         others = [container for container in self.containers if container.spec.role != "sidecar"]
         await asyncio.gather(*(container.stop(grace) for container in others))
         await self._stop_sidecars(grace)

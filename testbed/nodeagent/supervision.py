@@ -85,14 +85,14 @@ class Supervisor:
         if probe is None:
             return
         async for verdict in self._verdicts("liveness", probe, container, attempt):
-            if container.stopping:
+            if container.spared:
                 return
             if not verdict.passed:
                 await self._restart(container, probe, "liveness", verdict.message)
                 return
 
     async def _restart(self, container: Container, probe: Obj, kind: ProbeKind, message: str) -> None:
-        if container.stopping:
+        if container.spared:
             return
         self._report(container.spec.name, "Killing", f"Container {container.spec.name} failed {kind} probe: {message}")
         grace_s = float(probe.get("terminationGracePeriodSeconds", self._grace_s))

@@ -32,7 +32,7 @@ def node_ready(world: NodeAgentWorld, name: str) -> str:
     return condition(world.get(f"/api/v1/nodes/{name}"), "Ready")
 
 
-def test_the_five_nodes_have_the_labels_taints_and_capacity_of_the_contract(world: NodeAgentWorld) -> None:
+def test_the_nodes_have_the_labels_taints_and_capacity_of_the_contract(world: NodeAgentWorld) -> None:
     nodes = {node["metadata"]["name"]: node for node in world.get("/api/v1/nodes")["items"]}
     pools = {name: node["metadata"]["labels"]["gameday.local/pool"] for name, node in nodes.items()}
     assert pools == {
@@ -65,6 +65,8 @@ def test_a_capacity_that_others_patch_outlives_heartbeats(world: NodeAgentWorld)
         assert world.get("/api/v1/nodes/gpu-1")["status"]["allocatable"]["nvidia.com/gpu"] == "1"
     finally:
         gpus("4")
+    status = world.get("/api/v1/nodes/gpu-1")["status"]
+    assert (status["capacity"]["nvidia.com/gpu"], status["allocatable"]["nvidia.com/gpu"]) == ("4", "4")
 
 
 def test_a_stopped_node_says_nothing_until_it_boots_and_then_clears_its_zombies(world: NodeAgentWorld) -> None:
@@ -84,6 +86,53 @@ def test_a_stopped_node_says_nothing_until_it_boots_and_then_clears_its_zombies(
         world.patch(path, {"metadata": {"annotations": {STOPPED: None}}})
     world.until(lambda: node_ready(world, "spot-1") == "True", "the node is Ready again")
     world.gone("p")
+
+
+def test_a_lost_node_is_missed_its_pods_replaced_elsewhere_and_gone_when_it_is_back(world: NodeAgentWorld) -> None:
+    """F19: on a real cluster the same takes about 40 s and 300 s."""
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {
+            "containers": [{"name": "c0", "image": "t", "command": ["sleep", "600"]}],
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [PREFER_GENERAL_2]}},
+        },
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    world.post(world.path("deployments", group="apis/apps/v1"), {"metadata": {"name": "web"}, "spec": spec})
+    old = world.until(lambda: [pod for pod in pods_of(world) if ready(pod)], "the pod is Ready")[0]
+    assert old["spec"]["nodeName"] == "general-2"
+    path = "/api/v1/nodes/general-2"
+    world.patch(path, {"metadata": {"annotations": {STOPPED: "true"}}})
+    try:
+        world.until(lambda: node_ready(world, "general-2") == "Unknown", "the node is missed")
+        world.until(lambda: "node.kubernetes.io/unreachable" in taints_of(world, "general-2"), "the node is tainted")
+        new = world.until(lambda: [pod for pod in pods_of(world) if ready(pod)], "a replacement is Ready")[0]
+        assert new["spec"]["nodeName"] != "general-2"
+        zombie = world.pod(old["metadata"]["name"])
+        assert zombie["metadata"]["uid"] == old["metadata"]["uid"]
+        assert "deletionTimestamp" in zombie["metadata"]  # and stays: no kubelet says that it ended
+    finally:
+        world.patch(path, {"metadata": {"annotations": {STOPPED: None}}})
+    world.until(lambda: node_ready(world, "general-2") == "True", "the node is Ready again")
+    world.until(lambda: taints_of(world, "general-2") == [], "the node takes pods again")
+    world.gone(old["metadata"]["name"])
+    assert [pod["metadata"]["uid"] for pod in pods_of(world)] == [new["metadata"]["uid"]]
+
+
+PREFER_GENERAL_2 = {
+    "weight": 100,
+    "preference": {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["general-2"]}]},
+}
+
+
+def pods_of(world: NodeAgentWorld) -> list[dict[str, Any]]:
+    return list(world.get(world.path("pods"))["items"])
+
+
+def taints_of(world: NodeAgentWorld, name: str) -> list[str]:
+    return [taint["key"] for taint in world.get(f"/api/v1/nodes/{name}")["spec"].get("taints", [])]
 
 
 def test_a_kubelet_api_asks_who_is_there_and_serves_metrics_to_those_who_may(world: NodeAgentWorld) -> None:

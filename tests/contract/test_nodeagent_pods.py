@@ -86,8 +86,11 @@ def test_a_mounted_configmap_follows_its_object_and_a_token_opens_the_api(world:
     world.when("p", ready, "Ready")
     show = ("sh", "-c", "cat $GAMEDAY_POD_ROOT/etc/conf/key")
     assert world.execute("p", *show) == (0, "one")
+    [link] = world.layout.pods_dir.glob(f"{world.pod('p')['metadata']['uid']}/volumes/conf/..data")
+    before = link.readlink()
     world.patch(world.path("configmaps", "conf"), {"data": {"key": "two"}})
     world.until(lambda: world.execute("p", *show) == (0, "two"), "the new value in the volume")
+    assert link.readlink() != before  # swapped at once, as a kubelet does it
     folder = "$GAMEDAY_POD_ROOT/var/run/secrets/kubernetes.io/serviceaccount"
     script = (
         "import os,ssl,urllib.request as u;d=os.path.expandvars('" + folder + "');"
@@ -204,6 +207,65 @@ def test_a_frozen_pod_is_not_ready_until_it_is_thawed(world: NodeAgentWorld) -> 
     world.when("p", lambda pod: not ready(pod), "not Ready")
     world.patch(world.path("pods", "p"), {"metadata": {"annotations": {frozen: None}}})
     assert container(world.when("p", ready, "Ready again"))["restartCount"] == 0
+
+
+KILL = "testbed.gameday.local/kill-container"
+
+
+def order_kill(world: NodeAgentWorld, order: str) -> None:
+    world.patch(world.path("pods", "p"), {"metadata": {"annotations": {KILL: order}}})
+
+
+def test_a_container_is_killed_once_for_each_new_order_and_restarted_as_its_policy_says(world: NodeAgentWorld) -> None:
+    world.run_pod("p", {"command": ["sleep", "600"]}, {"command": ["sleep", "600"]})
+    world.when("p", ready, "Ready")
+    order_kill(world, "c1/one")
+    pod = world.when("p", lambda pod: ready(pod) and container(pod, 1)["restartCount"] == 1, "restarted at once")
+    assert container(pod, 1)["lastState"]["terminated"]["exitCode"] == 137
+    world.patch(world.path("pods", "p"), {"metadata": {"labels": {"seen": "again"}}})  # the order stands: nothing new
+    order_kill(world, "c1/two")
+    pod = world.when("p", lambda pod: container(pod, 1)["state"].get("waiting"), "backs off")
+    assert container(pod, 1)["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert (container(pod, 0)["restartCount"], container(pod, 1)["restartCount"]) == (0, 1)
+
+
+@pytest.mark.parametrize("order", ["c9/one", "c0"])
+def test_an_order_to_kill_that_names_no_container_is_told_in_an_event(world: NodeAgentWorld, order: str) -> None:
+    world.run_pod("p", SLEEP)
+    world.when("p", ready, "Ready")
+    order_kill(world, order)
+    events = world.path("events")
+    world.until(
+        lambda: [e for e in world.get(events)["items"] if e["reason"] == "FailedKillContainer"], "an event says so"
+    )
+    assert container(world.pod("p"))["restartCount"] == 0
+
+
+def test_no_probe_restarts_a_sidecar_while_the_others_of_its_pod_stop(world: NodeAgentWorld) -> None:
+    healthy = "$GAMEDAY_POD_ROOT/tmp/healthy"
+    side = {
+        "name": "side",
+        "image": "t",
+        "restartPolicy": "Always",
+        "command": ["sh", "-c", f"touch {healthy}; sleep 600"],
+        "livenessProbe": {
+            "exec": {"command": ["sh", "-c", f"test -e {healthy}"]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+            "initialDelaySeconds": 1,
+        },
+    }
+    stubborn = {"command": ["sh", "-c", "trap 'sleep 4; exit 0' TERM; echo up; while true; do sleep 0.1; done"]}
+    world.run_pod("p", stubborn, initContainers=[side], terminationGracePeriodSeconds=20)
+    world.until(lambda: ready(world.pod("p")) and "up" in world.log("p", container="c0"), "the trap is set")
+    world.patch(world.path("pods", "p"), {"metadata": {"finalizers": ["example.com/hold"]}})
+    world.delete(world.path("pods", "p"), 20)
+    [folder] = world.layout.pods_dir.glob(f"{world.pod('p')['metadata']['uid']}/root/side/tmp")
+    (folder / "healthy").unlink()
+    pod = world.when("p", lambda pod: pod["status"]["phase"] in ("Succeeded", "Failed"), "ended")
+    assert pod["status"]["initContainerStatuses"][0]["restartCount"] == 0
+    world.patch(world.path("pods", "p"), {"metadata": {"finalizers": None}})
+    world.gone("p")
 
 
 def test_a_pod_past_its_active_deadline_fails_and_says_why(world: NodeAgentWorld) -> None:

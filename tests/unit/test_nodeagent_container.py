@@ -247,3 +247,20 @@ def test_a_frozen_container_makes_no_progress_until_it_is_thawed(tmp_path: Path)
         await container.kill()
 
     bench.run(check)
+
+
+def test_a_crash_is_restarted_as_the_policy_says_and_none_is_told_without_a_process(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["sleep", "60"])
+
+    async def check(container: Container) -> None:
+        assert not container.crash()
+        container.start()
+        await until(lambda: container.attempt is not None)
+        assert container.crash()
+        await until(lambda: bench.record.restart_count == 1 and container.attempt is not None)
+        assert bench.record.last is not None
+        assert bench.record.last.exit_code == 137
+        await container.kill()
+        assert not container.crash()
+
+    bench.run(check)
