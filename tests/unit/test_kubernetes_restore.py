@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from harness.drivers.kubernetes.restore import plan_restoration, recreated
 from harness.model.fault import UndoRecord
 from harness.model.pointer import escape, resolve
+from harness.model.restoration import plan_restoration, recreated
 
 OWNER = "/metadata/annotations/gameday.local~1owner"
 CORDON = "/spec/unschedulable"

@@ -22,11 +22,11 @@ from harness.drivers.kubernetes.resources import (
     read,
     selector_text,
 )
-from harness.drivers.kubernetes.restore import preconditions
 from harness.model.errors import ChangedMeanwhileError, PortError
 from harness.model.facts import PdbFact, PodFact
 from harness.model.fault import ObjectRef, Permission
 from harness.model.pointer import Operation, set_operations
+from harness.model.restoration import preconditions
 from harness.ports import EvictionResult
 
 CONFLICT, UNPROCESSABLE = 409, 422

@@ -27,9 +27,7 @@ from harness.drivers.kubernetes.resources import (
     list_all,
 )
 from harness.model.fault import RUN_LABEL, UNDO_LABEL
-
-TRACE_ANNOTATION = "gameday.local/last-undo"
-"""Left by an undo on the object it wrote; no residue."""
+from harness.model.restoration import TRACE_ANNOTATION
 
 _CONTROLLER_TAINTS = "node.kubernetes.io/"
 _OUR_ANNOTATIONS = ("gameday.local/", "testbed.gameday.local/")

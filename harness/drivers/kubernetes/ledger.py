@@ -24,10 +24,10 @@ from harness.drivers.kubernetes.resources import (
     read,
     selector_text,
 )
-from harness.drivers.kubernetes.restore import plan_restoration, recreated, trace_operations
 from harness.model.errors import PortError
 from harness.model.fault import RUN_LABEL, UNDO_LABEL, Permission, UndoRecord, run_label
 from harness.model.pointer import Operation
+from harness.model.restoration import plan_restoration, recreated, trace_operations
 
 SCHEMA = "gameday.undo/1"
 STATE_LABEL = UNDO_LABEL

@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.drivers.kubernetes.fingerprint import TRACE_ANNOTATION
 from harness.model.fault import UndoRecord
 from harness.model.pointer import Operation, escape, resolve, set_operations
 
 Json = Mapping[str, Any]
+
+TRACE_ANNOTATION = "gameday.local/last-undo"
+"""Left by an undo on the object it wrote; no residue."""
 
 _SERVER_MADE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
