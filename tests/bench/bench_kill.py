@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.kill_lane import Lane
-from tests.bench.kill_run import Outcome, draw, one_run
+from tests.bench.kill_run import Draw, Outcome, draw, one_run
 
 REDRAWS = 2.0
 """Runs that are started at most for each one that counts: a moment may come after its run has ended."""
@@ -41,11 +41,21 @@ class Matrix:
         self._lock = threading.Lock()
         self._console = Console(stderr=True)
         self.outcomes: list[Outcome] = []
+        self._known: set[int] = set()
+        self._resume()
 
     @property
     def counted(self) -> list[Outcome]:
         """Runs in which somebody was killed."""
         return [outcome for outcome in self.outcomes if outcome.counted]
+
+    def _resume(self) -> None:
+        """Take what an earlier call left in the folder: a matrix takes long, and may be cut short."""
+        path = self._work / "outcomes.json"
+        for told in json.loads(path.read_text()) if path.exists() else ():
+            made = Outcome(**{**told, "draw": Draw(**told["draw"])})
+            self.outcomes.append(made)
+            self._known.add(made.draw.seed)
 
     def run(self, lanes: int) -> None:
         """Run in several lanes, each on a testbed of its own."""
@@ -64,6 +74,8 @@ class Matrix:
                     seed = self._seeds.get_nowait()
                 except Empty:
                     return
+                if seed in self._known:
+                    continue
                 self._take(one_run(lane, draw(seed, full=self._full)))
         finally:
             lane.down()

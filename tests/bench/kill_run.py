@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -129,6 +130,7 @@ class Journal:
 def one_run(lane: Lane, wanted: Draw) -> Outcome:
     """Start a run, kill, and look."""
     runs = lane.work / f"runs-{wanted.seed}"
+    shutil.rmtree(runs, ignore_errors=True)
     runs.mkdir()
     found, journal = Outcome(wanted), Journal(runs)
     with (runs / "client.log").open("wb") as log:
@@ -176,7 +178,8 @@ def _watch(
     lane: Lane, client: subprocess.Popen[bytes], children: Sequence[psutil.Process], at_s: float, found: Outcome
 ) -> None:
     """Look until the cluster is as before for a while with nobody of the run alive, or the limit passes."""
-    last_broken_s, first = at_s, True
+    last_broken_s = quiet_since_s = at_s
+    first = True
     while True:
         differences, now_s = lane.differences(), time.monotonic()
         if first:
