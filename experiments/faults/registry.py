@@ -10,8 +10,10 @@ from experiments.faults.dependency import METRICS_BLACKOUT, SCALE_DEPENDENCY
 from experiments.faults.drain import DRAIN_NODES
 from experiments.faults.gpu import EXHAUST_GPUS
 from experiments.faults.job import RUN_JOB
+from experiments.faults.mesh import LITMUS_CHAOS, MESH_CHAOS
 from experiments.faults.node_loss import LOSE_NODES, RECLAIM_SPOT_NODES
 from experiments.faults.pod import DELETE_PODS, EVICT_PODS, KILL_PODS
+from experiments.faults.throttling import THROTTLE_API
 
 FAULTS: Mapping[str, PodFault | Fault] = {
     fault.name: fault
@@ -28,6 +30,9 @@ FAULTS: Mapping[str, PodFault | Fault] = {
         EXHAUST_GPUS,
         SCALE_DEPENDENCY,
         METRICS_BLACKOUT,
+        THROTTLE_API,
+        MESH_CHAOS,
+        LITMUS_CHAOS,
     )
 }
 """Faults by the name of their action's function."""
