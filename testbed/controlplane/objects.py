@@ -70,10 +70,11 @@ REAPER_RULES = [
     # What taking back needs, and nothing that breaks anything else.
     _rule("core", "nodes nodes/status", ["patch"]),
     _rule("core", "pods configmaps", ["patch", "delete"]),
+    _rule("core", "configmaps", ["create"]),
     _rule("apps", "deployments statefulsets", ["patch"]),
-    _rule("apps", "deployments", ["delete"]),
+    _rule("apps", "deployments", ["create", "delete"]),
     _rule("batch", "jobs", ["delete"]),
-    _rule("apiregistration.k8s.io", "apiservices", ["patch"]),
+    _rule("apiregistration.k8s.io", "apiservices", ["create", "patch"]),
 ]
 NODE_AGENT_RULES = [
     _rule("core", "nodes", [*_READ, "create", "update", "patch", "delete"]),
@@ -213,4 +214,6 @@ def address_data(layout: Layout) -> dict[str, str]:
         "PROMETHEUS_PORT": str(ports.prometheus),
         "REDIS_PORT": str(ports.redis),
         "INFERENCE_PORT": str(ports.inference),
+        "TOOL_API_URL": f"http://127.0.0.1:{ports.tool_api}",
+        "TOOL_API_PORT": str(ports.tool_api),
     }

@@ -288,7 +288,7 @@ class Container:
         await self._after_stop()
 
     def crash(self) -> bool:
-        """SIGKILL its process as if it had crashed: the restart policy decides what follows; False when there is none."""
+        """SIGKILL its process: the restart policy decides what follows; False when there is no process."""
         if self.attempt is None or self.stopping:
             return False
         self.attempt.kill()

@@ -64,6 +64,14 @@ def inference_of(body: dict[str, Any]) -> Inference:
     return Inference(prompt, _whole(body, "max_tokens", 64, 1, 4096))
 
 
+def tool_call_of(body: dict[str, Any]) -> str:
+    """Return the task id of the tool call in ``body``: ``POST /v1/tool``; raises BadBody."""
+    task_id = body.get("task_id")
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= 2 * TEXT_MAX:
+        raise BadBody(f"task_id must be a text of 1 to {2 * TEXT_MAX} characters")
+    return task_id
+
+
 def _whole(body: dict[str, Any], key: str, default: int, minimum: int, maximum: int) -> int:
     value = body.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:

@@ -18,9 +18,12 @@ PORT_WAIT_S_MAX = 20.0
 SERVICES = {  # cluster name in Envoy: Service as namespace.service.port-name, and its port for DNS
     "planner": ("agents.planner.http", 8080),
     "inference": ("agents.inference.http", 8080),
+    "tool_api": ("agents.tool-api.http", 8080),
     "redis": ("platform-infra.redis.redis", 6379),
     "prometheus": ("platform-infra.prometheus.http", 9090),
 }
+HTTP_SERVICES = ("planner", "inference", "tool_api")
+FAULTS = "/etc/envoy-faults"
 
 
 def clusters(env: Environment) -> list[dict[str, object]]:
@@ -29,7 +32,7 @@ def clusters(env: Environment) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for name, (key, port) in SERVICES.items():
         namespace, service, _port_name = key.split(".")
-        cluster: dict[str, object] = {"name": name, "service": key, "http": name in ("planner", "inference")}
+        cluster: dict[str, object] = {"name": name, "service": key, "http": name in HTTP_SERVICES}
         if eds_dir:
             cluster |= {"eds_dir": eds_dir, "eds_path": f"{eds_dir}/{key}.yaml"}
         else:
@@ -49,8 +52,17 @@ def bootstrap_values(env: Environment) -> dict[str, object]:
         "pod_port": env.port("METRICS_PORT", 9902),
         "tcp_ports": {name: env.port(f"{name.upper()}_PORT") for name in ("redis", "prometheus")},
         "inference_port": env.port("INFERENCE_PORT"),
+        "tool_api_port": env.port("TOOL_API_PORT"),
+        # A volume's files are swapped all at once behind this link; Envoy watches for its replacement.
+        "faults_link": str(_existing(env.pod_path(env.text("ENVOY_FAULTS", FAULTS))) / "..data"),
         "request_timeout_s": env.integer("GATEWAY_REQUEST_TIMEOUT_S", 15, 1, 3600),
     }
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} does not exist: the pod needs the volume of ConfigMap gateway-faults there")
+    return folder
 
 
 def wait_for_endpoint_files(paths: Sequence[Path], wait_s: float = ENDPOINTS_WAIT_S_MAX) -> None:

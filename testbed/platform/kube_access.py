@@ -3,7 +3,6 @@
 Where pod addresses are loopback the API server must be there too; a ClusterIP would leave the machine.
 """
 
-import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from aiohttp import TCPConnector
 
 from testbed.platform import launching
-from testbed.platform.settings import Environment, HostPort, SettingsError
+from testbed.platform.settings import Environment, HostPort, SettingsError, is_loopback
 
 TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 
@@ -32,7 +31,7 @@ class KubeAccess:
 def from_env(env: Environment) -> KubeAccess:
     """Return the pod's access; raises SettingsError for a missing token volume or an address off this machine."""
     address = HostPort(env.text("KUBERNETES_SERVICE_HOST"), env.port("KUBERNETES_SERVICE_PORT"))
-    if launching.pod_addresses(env) == launching.LOOPBACK and not _is_loopback(address.host):
+    if launching.pod_addresses(env) == launching.LOOPBACK and not is_loopback(address.host):
         raise SettingsError(
             f"KUBERNETES_SERVICE_HOST={address.host!r} is not on loopback, but POD_ADDRESSES says loopback: "
             "set it to the API server's own address"
@@ -50,10 +49,3 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise SettingsError(f"{path} does not exist: the pod needs its ServiceAccount's token volume")
     return path
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -4,6 +4,7 @@ Every value is checked here, before a program opens a socket. A bad value is one
 variable, what it holds and what is allowed. No defaults live here: each program states its own beside its fields.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,14 @@ PORT_MAX = 65535
 
 class SettingsError(ValueError):
     """An environment variable is missing or holds a value that is not allowed."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is a loopback address; a name is none."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The tool adapter: takes tool calls from the queue, spends the tool's latency on each, and marks them done.
+"""The tool adapter: takes tool calls from the queue, calls the tool for each, and marks them done.
 
 An entry is acknowledged only in the step that counts its task as done, so a crash leaves it pending and another adapter
 takes it over; a task that was delivered too often becomes a dead letter. It outlives Redis restarts (bounded back-off).
@@ -11,12 +11,14 @@ import time
 import zlib
 from dataclasses import dataclass
 
+from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from redis.backoff import ExponentialWithJitterBackoff
 
 from testbed.platform import jsonlog, redis_link, serving
 from testbed.platform.settings import Environment, HostPort, SettingsError
 from testbed.platform.tasks import Delivery, TaskQueue
+from testbed.platform.tool_calls import ToolApiSettings, ToolCallError, ToolClient
 
 BLOCK_MS = 1000
 BACKOFF = ExponentialWithJitterBackoff(cap=2.0, base=0.1)
@@ -26,7 +28,10 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """Configuration of one adapter process. One adapter does ``concurrency * 1000 / latency_ms`` tasks a second."""
+    """Configuration of one adapter process.
+
+    One adapter does ``concurrency * 1000 / (latency_ms + the tool API's)`` tasks a second.
+    """
 
     bind_ip: str
     port: int
@@ -39,6 +44,7 @@ class AdapterSettings:
     claim_idle_ms: int  # a pending entry older than this is taken over; must exceed the longest honest tool call
     claim_interval_s: float
     late_after_s: float  # the objective for the age of a finished task
+    tool_api: ToolApiSettings | None  # None: a tool is only its latency
 
     @classmethod
     def from_env(cls, env: Environment) -> "AdapterSettings":
@@ -55,13 +61,19 @@ class AdapterSettings:
             claim_idle_ms=env.integer("TASK_CLAIM_IDLE_MS", 5000, 100, 3_600_000),
             claim_interval_s=env.number("TASK_CLAIM_INTERVAL_S", 2.0, 0.05, 600),
             late_after_s=env.number("TASK_LATE_AFTER_S", 300, 1, 86_400),
+            tool_api=ToolApiSettings.from_env(env),
         )
-        if settings.claim_idle_ms < 2 * settings.latency_ms:
-            raise SettingsError(
-                f"TASK_CLAIM_IDLE_MS={settings.claim_idle_ms} must be at least twice TOOL_LATENCY_MS="
-                f"{settings.latency_ms}: else healthy work is taken over"
-            )
+        settings._refuse_early_takeover()
         return settings
+
+    def _refuse_early_takeover(self) -> None:
+        call_ms = self.tool_api.longest_ms if self.tool_api else 0
+        if self.claim_idle_ms < 2 * self.latency_ms + call_ms:
+            raise SettingsError(
+                f"TASK_CLAIM_IDLE_MS={self.claim_idle_ms} must be at least twice TOOL_LATENCY_MS={self.latency_ms}"
+                f"{f' and the {call_ms} ms of TOOL_API_BUDGET_S + TOOL_API_TIMEOUT_S' if call_ms else ''}: "
+                "else healthy work is taken over"
+            )
 
 
 class AdapterMetrics:
@@ -79,16 +91,25 @@ class AdapterMetrics:
         self.age = Histogram("task_age_at_done_seconds", "Enqueued to done.", buckets=BUCKETS_S, registry=registry)
 
 
+@dataclass(frozen=True)
+class Means:
+    """Where the adapter counts, and how it calls tools; None where a tool is only its latency."""
+
+    registry: CollectorRegistry
+    tool: ToolClient | None
+
+
 class ToolAdapter:
     """Consumes the queue until told to stop, then finishes what it holds."""
 
     def __init__(
-        self, settings: AdapterSettings, queue: TaskQueue, lifecycle: serving.Lifecycle, registry: CollectorRegistry
+        self, settings: AdapterSettings, queue: TaskQueue, lifecycle: serving.Lifecycle, means: "Means"
     ) -> None:
         self._settings = settings
         self._queue = queue
         self._lifecycle = lifecycle
-        self._metrics = AdapterMetrics(registry)
+        self._tool = means.tool
+        self._metrics = AdapterMetrics(means.registry)
         self._metrics.running.set_function(lambda: len(self._running))
         self._running: dict[str, asyncio.Task[None]] = {}
         self._passed_at_s = time.monotonic()
@@ -158,9 +179,11 @@ class ToolAdapter:
     async def _attempt(self, delivery: Delivery) -> None:
         await asyncio.sleep(self._settings.latency_ms / 1000)
         task = delivery.task
-        if attempt_fails(delivery, self._settings.failure_ratio):
+        if why := await self._failure(delivery):
             self._metrics.failed.inc()
-            jsonlog.log(logging.WARNING, "tool call failed", task_id=task.task_id, deliveries=delivery.deliveries)
+            jsonlog.log(
+                logging.WARNING, "tool call failed", task_id=task.task_id, deliveries=delivery.deliveries, why=why
+            )
             return
         try:
             completion = await self._queue.complete(delivery)
@@ -170,6 +193,18 @@ class ToolAdapter:
             jsonlog.log(logging.WARNING, "completion not stored", task_id=task.task_id, why=jsonlog.why(error))
             return
         self._count(delivery, completion.outcome, completion.age_ms)
+
+    async def _failure(self, delivery: Delivery) -> str:
+        """Call the tool; return why that failed, empty when it did not. A failed task stays pending."""
+        if attempt_fails(delivery, self._settings.failure_ratio):
+            return "by TOOL_FAILURE_RATIO"
+        if self._tool is None:
+            return ""
+        try:
+            await self._tool.call(delivery.task.task_id)
+        except ToolCallError as error:
+            return str(error)
+        return ""
 
     def _count(self, delivery: Delivery, outcome: str, age_ms: int) -> None:
         if outcome == "duplicate":
@@ -210,9 +245,10 @@ async def main(env: Environment) -> int:
     settings = AdapterSettings.from_env(env)
     registry = CollectorRegistry()
     lifecycle = serving.Lifecycle()
-    async with redis_link.connect(settings.redis_address) as redis:
+    async with redis_link.connect(settings.redis_address) as redis, ClientSession() as session:
         queue = TaskQueue(redis, settings.consumer, int(settings.late_after_s * 1000))
-        adapter = ToolAdapter(settings, queue, lifecycle, registry)
+        tool = ToolClient(settings.tool_api, session, registry) if settings.tool_api else None
+        adapter = ToolAdapter(settings, queue, lifecycle, Means(registry, tool))
         lifecycle.dead_reason = adapter.stalled
         app = serving.application(lifecycle, serving.metrics_page(registry))
         runner = await serving.start(app, settings.bind_ip, settings.port)

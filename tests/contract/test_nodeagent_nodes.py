@@ -36,7 +36,8 @@ def test_the_nodes_have_the_labels_taints_and_capacity_of_the_contract(world: No
     nodes = {node["metadata"]["name"]: node for node in world.get("/api/v1/nodes")["items"]}
     pools = {name: node["metadata"]["labels"]["gameday.local/pool"] for name, node in nodes.items()}
     assert pools == {
-        "general-1": "general", "general-2": "general", "gpu-1": "gpu", "spot-1": "spot", "infra-1": "infra", "spot-2": "spot",
+        "general-1": "general", "general-2": "general", "gpu-1": "gpu", "spot-1": "spot", "infra-1": "infra",
+        "spot-2": "spot",
     }  # fmt: skip
     taints = {name: [t["key"] for t in node["spec"].get("taints", [])] for name, node in nodes.items()}
     assert taints == {

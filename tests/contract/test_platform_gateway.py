@@ -14,8 +14,9 @@ from aiohttp import ClientConnectionError, ClientSession
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from testbed.platform import gateway
-from testbed.platform.settings import SettingsError
+from testbed.nodeagent.volumes import write_files
+from testbed.platform import gateway, queue_state, redis_link
+from testbed.platform.settings import HostPort, SettingsError
 from tests.contract.platform_programs import Program, eventually, free_port, ready, samples, session_of, started
 from tests.contract.platform_redis import RedisServer, running
 
@@ -30,8 +31,13 @@ class Gateway:
         self.folder = folder
         self.eds_dir = folder / "eds"
         self.eds_dir.mkdir()
-        ports = {name: free_port() for name in ("gateway", "envoy_admin", "prometheus", "redis", "inference")}
+        self.faults_dir = folder / "faults"
+        write_files(self.faults_dir, {})
+        ports = {
+            name: free_port() for name in ("gateway", "envoy_admin", "prometheus", "redis", "inference", "tool_api")
+        }
         self.redis_port = ports["redis"]
+        self.tool_api = f"http://127.0.0.1:{ports['tool_api']}"
         self.entry = f"http://127.0.0.1:{ports['gateway']}"
         self.metrics_port = free_port()
         self.env = {f"{name.upper()}_PORT": str(port) for name, port in ports.items()} | {
@@ -39,10 +45,15 @@ class Gateway:
             "METRICS_PORT": str(self.metrics_port),
             "GAMEDAY_EDS_DIR": str(self.eds_dir),
             "ENVOY_TEMPLATE": str(TEMPLATE),
+            "ENVOY_FAULTS": str(self.faults_dir),
             "TMPDIR": str(folder),
         }
         for key, _port in gateway.SERVICES.values():
             self.endpoints(key, [])
+
+    def faults(self, **values: int) -> None:
+        """Show the ConfigMap gateway-faults as the node agent does; keys of the manager `gateway`."""
+        write_files(self.faults_dir, {f"gameday.gateway.{key}": f"{value}".encode() for key, value in values.items()})
 
     def endpoints(self, key: str, ports: list[int]) -> None:
         """Replace the endpoints of a Service, as the node agent does: a rename within the folder."""
@@ -155,6 +166,108 @@ def test_every_request_is_counted_once_by_code_and_health_checks_are_not(tmp_pat
 
     with running_gateway(tmp_path) as (front, _), started("planner", server.port) as planner:
         asyncio.run(story(front, planner))
+
+
+def test_faults_begin_and_end_with_the_files_of_their_volume_and_are_counted_at_the_entry(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    async def answers(session: ClientSession, front: Gateway, status: int) -> None:
+        async def so() -> bool:
+            return await plan(session, front) == status
+
+        await eventually(so)
+
+    async def story(front: Gateway, planner: Program) -> None:
+        async with session_of() as session:
+            await ready(session, planner)
+            await listening(session, front)
+            front.endpoints("agents.planner.http", [planner.port])
+            await answers_well(session, front)
+            before = await metrics_of(session, front)
+            front.faults(abort_percent=100, abort_status=504)
+            await answers(session, front, 504)
+            assert [await plan(session, front) for _ in range(5)] == [504] * 5
+            async with session.get(f"{front.entry}/healthz") as response:
+                assert response.status == 200  # the gateway itself is well
+            seen = await metrics_of(session, front)
+            assert seen[code_counter(5)] - before[code_counter(5)] == seen[ABORTS] == 6
+            front.faults(delay_percent=100, delay_ms=700)
+            await answers(session, front, 200)
+            began_s = time.monotonic()
+            assert await plan(session, front) == 200
+            assert time.monotonic() - began_s >= 0.7
+            front.faults()
+            await answers(session, front, 200)
+            delays = (await metrics_of(session, front))[DELAYS]
+            assert delays >= 2
+            assert [await plan(session, front) for _ in range(5)] == [200] * 5
+            assert (await metrics_of(session, front))[DELAYS] <= delays + 1  # the one that raced the end
+
+    with running_gateway(tmp_path) as (front, _), started("planner", server.port) as planner:
+        asyncio.run(story(front, planner))
+
+
+_ENTRY = '{envoy_http_conn_manager_prefix="gateway"}'
+ABORTS, DELAYS = f"envoy_http_fault_aborts_injected{_ENTRY}", f"envoy_http_fault_delays_injected{_ENTRY}"
+
+
+def test_tool_calls_through_the_gateway_meet_its_faults_and_the_ledger_stays_exact(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    """Over the rate limit calls back off, then fail and are delivered again; none is lost."""
+
+    async def story(front: Gateway, adapter: Program, planner: Program, tools: Program) -> None:
+        async with session_of() as session:
+            for program in (adapter, planner, tools):
+                await ready(session, program)
+            await listening(session, front)
+            front.endpoints("agents.tool-api.http", [tools.port])
+            key = "gameday.tool_api.abort_"
+            write_files(front.faults_dir, {f"{key}percent": b"100", f"{key}status": b"429"})
+
+            async def limited() -> bool:
+                async with session.post(f"{front.tool_api}/v1/tool", json={"task_id": "t"}) as response:
+                    return response.status == 429
+
+            await eventually(limited)
+            turn = TURN | {"tool_calls": 12}
+            async with session.post(f"{planner.url}/v1/plan", json=turn) as response:
+                assert response.status == 200
+
+            async def gave_up() -> bool:
+                return (await samples(session, adapter))["tasks_failed_total"] >= 4
+
+            await eventually(gave_up)
+            seen = await samples(session, adapter)
+            assert seen["tool_api_requests_total.429"] >= 2 * seen["tasks_failed_total"]
+            front.faults()
+
+            async def done() -> bool:
+                return (await samples(session, adapter))["tasks_done_total"] == 12
+
+            await eventually(done)
+            async with redis_link.connect(HostPort("127.0.0.1", server.port)) as redis:
+                state = await queue_state.read(redis)
+            assert (state.done, state.dead, state.depth, state.lost) == (12, 0, 0, 0)
+            seen = await samples(session, adapter)
+            assert seen["tool_api_requests_total.200"] == 12
+            assert (await samples(session, tools))["tool_api_served_total.200"] == 12
+
+    with ExitStack() as stack:
+        front, _ = stack.enter_context(running_gateway(tmp_path))
+        env = {
+            "TOOL_API_URL": front.tool_api,
+            "TOOL_LATENCY_MS": "5",
+            "TOOL_API_BUDGET_S": "0.4",
+            "TOOL_API_TIMEOUT_S": "0.5",
+            "TASK_CLAIM_IDLE_MS": "1000",
+            "TASK_CLAIM_INTERVAL_S": "0.1",
+            "TASK_DELIVERIES_MAX": "50",
+        }
+        adapter = stack.enter_context(started("tool_adapter", server.port, **env))
+        planner = stack.enter_context(started("planner", server.port))
+        tools = stack.enter_context(started("tool_api", server.port, TOOL_API_LATENCY_MS="5"))
+        asyncio.run(story(front, adapter, planner, tools))
 
 
 def code_counter(first_digit: int) -> str:

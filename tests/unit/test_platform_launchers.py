@@ -15,8 +15,9 @@ BASE = Path(__file__).parents[2] / "testbed" / "manifests" / "base" / "platform-
 
 
 def gateway_env(tmp_path: Path, **more: str) -> dict[str, str]:
-    eds_dir = tmp_path / "eds"
-    eds_dir.mkdir(exist_ok=True)
+    eds_dir, faults = tmp_path / "eds", tmp_path / "faults"
+    for folder in (eds_dir, faults):
+        folder.mkdir(exist_ok=True)
     return {
         "BIND_IP": "127.44.5.1",
         "GAMEDAY_EDS_DIR": str(eds_dir),
@@ -26,6 +27,8 @@ def gateway_env(tmp_path: Path, **more: str) -> dict[str, str]:
         "PROMETHEUS_PORT": "31022",
         "REDIS_PORT": "31023",
         "INFERENCE_PORT": "31024",
+        "TOOL_API_PORT": "31025",
+        "ENVOY_FAULTS": str(faults),
         "ENVOY_TEMPLATE": str(BASE / "bootstrap.yaml.j2"),
         "TMPDIR": str(tmp_path),
     } | more
@@ -98,7 +101,7 @@ def test_the_local_gateway_names_no_endpoint_of_its_own(tmp_path: Path) -> None:
     bootstrap = prepared_bootstrap(env, tmp_path)
     clusters = bootstrap["static_resources"]["clusters"]  # type: ignore[index]
     assert {c["name"]: c["type"] for c in clusters} == {
-        "admin": "STATIC", "planner": "EDS", "inference": "EDS", "redis": "EDS", "prometheus": "EDS",
+        "admin": "STATIC", "planner": "EDS", "inference": "EDS", "tool_api": "EDS", "redis": "EDS", "prometheus": "EDS",
     }  # fmt: skip
     planner = next(c for c in clusters if c["name"] == "planner")["eds_cluster_config"]
     assert planner["service_name"] == "agents.planner.http"

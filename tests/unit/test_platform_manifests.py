@@ -44,7 +44,8 @@ def pod_specs(overlay: str) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_overlay_has_the_whole_platform_in_opted_in_namespaces(overlay: str) -> None:
     assert set(pod_specs(overlay)) == {
-        "planner", "tool-adapter", "inference", "evaluation", "redis", "queue-exporter", "prometheus", "envoy",
+        "planner", "tool-adapter", "tool-api", "inference", "evaluation", "redis", "queue-exporter", "prometheus",
+        "envoy",
     }  # fmt: skip
     namespaces = {o["metadata"]["name"]: o["metadata"]["labels"] for o in built(overlay) if o["kind"] == "Namespace"}
     assert set(namespaces) == {"agents", "platform-infra"}
@@ -82,7 +83,7 @@ def test_the_adapters_scale_to_zero_on_lag_and_on_pending() -> None:
 def test_the_quota_leaves_room_for_every_autoscaler_at_its_maximum() -> None:
     quota = one("local", "ResourceQuota", "agents")["spec"]["hard"]
     specs = pod_specs("local")
-    counts = {"planner": 12 + 1, "tool-adapter": 8 + 1, "inference": 2 + 1, "evaluation": 1}
+    counts = {"planner": 12 + 1, "tool-adapter": 8 + 1, "tool-api": 1 + 1, "inference": 2 + 1, "evaluation": 1}
     for resource in ("requests", "limits"):
         needed_m = sum(n * _millicores(specs[app], resource) for app, n in counts.items())
         assert needed_m <= 1000 * int(quota[f"{resource}.cpu"])
@@ -135,7 +136,28 @@ def test_kind_carries_every_address_that_the_programs_read() -> None:
     """Locally `up` makes the same ConfigMap."""
     keys = {
         "REDIS_ADDRESS", "INFERENCE_URL", "PROMETHEUS_ADDRESS", "GATEWAY_BIND", "GATEWAY_PORT", "ENVOY_ADMIN_PORT",
-        "PROMETHEUS_PORT", "REDIS_PORT", "INFERENCE_PORT",
+        "PROMETHEUS_PORT", "REDIS_PORT", "INFERENCE_PORT", "TOOL_API_URL", "TOOL_API_PORT",
     }  # fmt: skip
     for namespace in ("agents", "platform-infra"):
         assert set(one("kind", "ConfigMap", "platform-addresses", namespace)["data"]) == keys
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_gateways_faults_are_there_and_do_nothing(overlay: str) -> None:
+    data = one(overlay, "ConfigMap", "gateway-faults", "platform-infra")["data"]
+    managers, names = (
+        ("gateway", "inference", "tool_api"),
+        ("delay_percent", "delay_ms", "abort_percent", "abort_status"),
+    )
+    assert set(data) == {f"gameday.{manager}.{name}" for manager in managers for name in names}
+    assert all(value == "0" for key, value in data.items() if not key.endswith("abort_status"))
+    volumes = {volume["name"]: volume for volume in pod_specs(overlay)["envoy"]["volumes"]}
+    assert volumes["faults"]["configMap"] == {"name": "gateway-faults", "optional": True}
+
+
+def test_adapters_reach_the_tool_api_through_the_gateway_on_kind_too() -> None:
+    data = one("kind", "ConfigMap", "platform-addresses", "agents")["data"]
+    port = int(data["TOOL_API_PORT"])
+    assert data["TOOL_API_URL"] == f"http://gateway.platform-infra.svc:{port}"
+    ports = one("kind", "Service", "gateway", "platform-infra")["spec"]["ports"]
+    assert [p["targetPort"] for p in ports if p["name"] == "tool-api"] == [port]

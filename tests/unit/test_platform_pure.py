@@ -58,6 +58,22 @@ def test_a_later_check_of_adapter_settings_names_both_variables() -> None:
         tool_adapter.AdapterSettings.from_env(Environment(env))
 
 
+def test_adapter_settings_leave_a_tool_call_its_whole_budget_before_the_task_is_taken_over() -> None:
+    env = {"BIND_IP": "127.0.0.1", "REDIS_ADDRESS": "h:1", "POD_NAME": "a", "TOOL_API_URL": "http://127.0.0.1:1/"}
+    tool_api = tool_adapter.AdapterSettings.from_env(Environment(env)).tool_api
+    assert tool_api is not None
+    assert (tool_api.url, tool_api.longest_ms) == ("http://127.0.0.1:1", 3500)
+    with pytest.raises(SettingsError, match="and the 3500 ms of TOOL_API_BUDGET_S"):
+        tool_adapter.AdapterSettings.from_env(Environment(env | {"TASK_CLAIM_IDLE_MS": "3800"}))
+
+
+def test_a_local_adapter_refuses_a_tool_api_off_the_machine() -> None:
+    env = {"BIND_IP": "127.0.0.1", "REDIS_ADDRESS": "h:1", "POD_NAME": "a", "TOOL_API_URL": "http://10.96.0.7:8080"}
+    with pytest.raises(SettingsError, match="not on loopback"):
+        tool_adapter.AdapterSettings.from_env(Environment(env))
+    assert tool_adapter.AdapterSettings.from_env(Environment(env | {"POD_ADDRESSES": "routable"})).tool_api
+
+
 def test_the_same_turn_always_has_the_same_task_ids() -> None:
     turn = bodies.turn_of({"conversation_id": "c", "turn": 2, "tool_calls": 2}, tool_calls_max=8)
     first, second = planner.tasks_of(turn, now_ms=1), planner.tasks_of(turn, now_ms=9)

@@ -8,7 +8,7 @@ import pytest
 from testbed.controlplane.boot import COMPONENTS, cpu_limits_enforced, families_of, programs_of, with_needs
 from testbed.controlplane.commands import PROGRAMS
 from testbed.controlplane.errors import OperatorError
-from testbed.controlplane.objects import RUNNER_RULES, address_data, platform_addresses, rights
+from testbed.controlplane.objects import REAPER_RULES, RUNNER_RULES, address_data, platform_addresses, rights
 from testbed.controlplane.readiness import nodes_not_ready, workloads_not_ready
 from testbed.controlplane.waiting import wait_until
 from testbed.layout import Layout
@@ -25,7 +25,7 @@ def test_components_bring_what_they_need_in_boot_order() -> None:
 
 
 def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(OperatorError, match=r"'vpa' is unknown; there are core, metrics, keda, platform"):
+    with pytest.raises(OperatorError, match=r"'vpa' is unknown; there are core, reaper, metrics, keda, platform"):
         with_needs(("vpa",))
 
 
@@ -86,6 +86,7 @@ def test_addresses_of_the_platform_are_those_of_the_contract() -> None:
     data = address_data(LAYOUT)
     assert data["REDIS_ADDRESS"] == "127.0.0.1:21023"
     assert data["INFERENCE_URL"] == "http://127.0.0.1:21024"
+    assert data["TOOL_API_URL"] == "http://127.0.0.1:21025"
     assert all(isinstance(value, str) for value in data.values())
     namespaces = {
         item["metadata"].get("namespace") for item in platform_addresses(LAYOUT) if item["kind"] == "ConfigMap"
@@ -93,16 +94,54 @@ def test_addresses_of_the_platform_are_those_of_the_contract() -> None:
     assert namespaces == {"agents", "platform-infra"}
 
 
-def test_the_runner_may_not_read_secrets_or_write_anything_but_what_faults_do() -> None:
-    writes = [rule for rule in RUNNER_RULES if set(rule["verbs"]) - {"get", "list", "watch"}]
-    written = {(resource, verb) for rule in writes for resource in rule["resources"] for verb in rule["verbs"]}
-    assert {pair for pair in written if "review" not in pair[0]} == {
-        ("pods/eviction", "create"),
-        ("pods", "delete"),
-        ("nodes", "patch"),
+def written(rules: list[dict[str, Any]]) -> set[str]:
+    """Return what rules let change, as VERB RESOURCE; whole API groups of chaos tools as VERB GROUP/*."""
+    return {
+        f"{verb} {f'{group}/*' if resource == '*' else resource}"
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if verb not in ("get", "list", "watch") and "review" not in resource
     }
-    assert not any("secrets" in rule["resources"] for rule in RUNNER_RULES)
-    assert not any("*" in rule["apiGroups"] or "*" in rule["verbs"] for rule in RUNNER_RULES)
+
+
+def chaos_tools(*verbs: str) -> set[str]:
+    return {f"{verb} {group}/*" for verb in verbs for group in ("chaos-mesh.org", "litmuschaos.io")}
+
+
+def test_the_runner_may_write_what_faults_do_and_nothing_else() -> None:
+    assert written(RUNNER_RULES) == chaos_tools("create", "patch", "delete") | {
+        "create pods/eviction",
+        *("create pods", "patch pods", "delete pods"),
+        *("patch nodes", "patch nodes/status"),
+        *("create configmaps", "patch configmaps", "delete configmaps"),
+        *("patch deployments", "patch deployments/scale", "patch statefulsets", "patch statefulsets/scale"),
+        *("create jobs", "delete jobs"),
+        "patch apiservices",
+        *("create flowschemas", "delete flowschemas"),
+        *("create prioritylevelconfigurations", "delete prioritylevelconfigurations"),
+    }
+
+
+def test_the_reaper_may_write_what_undoing_needs_and_breaks_nothing_else() -> None:
+    """It evicts nothing and scales nothing by its subresource."""
+    assert written(REAPER_RULES) == chaos_tools("delete") | {
+        *("patch nodes", "patch nodes/status"),
+        *("patch pods", "delete pods"),
+        *("patch configmaps", "delete configmaps", "create configmaps"),
+        *("patch deployments", "delete deployments", "create deployments"),
+        "patch statefulsets",
+        "delete jobs",
+        *("patch apiservices", "create apiservices"),
+        *("delete flowschemas", "delete prioritylevelconfigurations"),
+    }
+
+
+@pytest.mark.parametrize("rules", [RUNNER_RULES, REAPER_RULES], ids=["runner", "reaper"])
+def test_nobody_of_the_harness_reads_secrets_or_has_a_right_of_everything(rules: list[dict[str, Any]]) -> None:
+    assert not any("secrets" in rule["resources"] for rule in rules)
+    assert not any("*" in rule["apiGroups"] or "*" in rule["verbs"] for rule in rules)
 
 
 def test_every_binding_names_a_role_that_is_there() -> None:
