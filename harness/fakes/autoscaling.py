@@ -7,11 +7,13 @@ target, tolerance 10 %, rounded up, and the largest recommendation of the stabil
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harness.fakes.cluster import SimulatedCluster, SimWorkload
+from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches
+from harness.fakes.workloads import SimWorkload
 from harness.model.facts import HpaFact, ScaledObjectFact
 
 SYNC_S = 5.0
@@ -52,6 +54,7 @@ class SimHpa:
     workload: SimWorkload
     name: str
     switches: Switches
+    sees: Callable[[], bool] = lambda: True
     minimum: int = 3
     maximum: int = 12
     uid: str = ""
@@ -80,8 +83,17 @@ class SimHpa:
         pods = len(self.cluster.alive(self.workload))
         if not pods or elapsed_s <= 0:
             return
+        if not self.sees():
+            self._go_blind()
+            return
         percent = round(100 * used_s / elapsed_s / pods / REQUEST_CORES)
         self._ask(now_s, percent)
+
+    def _go_blind(self) -> None:
+        """Hold what there is: without a metric the real controller changes nothing."""
+        if self.switches.hpa_drops_blind:
+            self.workload.replicas = self.minimum
+        self._publish(self.workload.replicas, 0)
 
     def _ask(self, now_s: float, percent: int) -> None:
         current = self.workload.replicas
@@ -101,7 +113,7 @@ class SimHpa:
         return now_s - self._wants_more_since_s < self.switches.hpa_delay_s
 
     def _publish(self, desired: int, percent: int) -> None:
-        dead = self.switches.hpa_dead
+        dead = self.switches.hpa_dead or not self.sees()
         self.cluster.publish(
             HpaFact(
                 self.uid, self.workload.namespace, self.name, target=f"Deployment/{self.workload.name}",

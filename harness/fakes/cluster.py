@@ -6,63 +6,28 @@ traffic nor of autoscalers: they set ``spec.replicas`` like anybody else.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from harness.fakes.clock import FakeClock
-from harness.model.facts import Fact, NodeFact, PdbFact, PodFact, WorkloadFact
+from harness.fakes.jobs import WORK_S, SimJob
+from harness.fakes.nodes import BACK_S, EVICTED_S, NOTICED_S, PLATFORM_NODES, SimNode, new_node
+from harness.fakes.scheduling import PRIORITIES, Placed, closed, lacking, told, victims_for
+from harness.fakes.switches import Switches
+from harness.fakes.workloads import SimPdb, SimPod, SimWorkload, matches
+from harness.model.facts import Fact, PdbFact, PodFact, WorkloadFact
 
 SCHEDULE_S = 0.25
 DRAIN_S = 2.0
 """A pod that is asked to go leaves after its preStop of 2 s."""
 
 EVICTED = "EvictionByEvictionAPI"
-NODES = (("general-1", "zone-a"), ("general-2", "zone-b"))
-
-
-@dataclass(eq=False)
-class SimPod:
-    """A pod: its present fact, and when its next change is due."""
-
-    fact: PodFact
-    workload: SimWorkload
-    schedule_at_s: float
-    ready_at_s: float
-    gone_at_s: float = math.inf
-
-    @property
-    def serving(self) -> bool:
-        """Tell whether it is Ready and not on its way out."""
-        return self.fact.ready and not self.fact.terminating
-
-
-@dataclass(eq=False)
-class SimWorkload:
-    """A Deployment: how many pods it is asked to have."""
-
-    namespace: str
-    name: str
-    selector: dict[str, str]
-    replicas: int
-    fact: WorkloadFact | None = None
-
-
-@dataclass(eq=False)
-class SimPdb:
-    """A PodDisruptionBudget of plain ``minAvailable``."""
-
-    namespace: str
-    name: str
-    selector: dict[str, str]
-    min_available: int
-    fact: PdbFact | None = None
-
-
-def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Tell whether labels carry all of a selector."""
-    return selector.items() <= labels.items()
+PREEMPTED, BY_NODE = "PreemptionByScheduler", "DeletionByTaintManager"
+FROZEN, KILL = "testbed.gameday.local/frozen", "testbed.gameday.local/kill-container"
+PROBED_S, RESTART_S = 3.0, 1.0
+"""Until the probes of a hung pod have failed, and until a container that was killed or goes on is Ready again."""
 
 
 @dataclass
@@ -75,6 +40,8 @@ class SimulatedCluster:
         pod_start_s: Seconds from a pod's node to its readiness.
         outbox: ``(t_s, fact)`` that nobody has taken yet.
         lost: Told of each pod that is gone at once, without a drain.
+        switches: How it misbehaves.
+        nodes: By name.
     """
 
     clock: FakeClock
@@ -85,6 +52,10 @@ class SimulatedCluster:
     pods: list[SimPod] = field(default_factory=list)
     outbox: list[tuple[float, Fact]] = field(default_factory=list)
     lost: Callable[[str], None] = lambda name: None
+    switches: Switches = field(default_factory=Switches)
+    nodes: dict[str, SimNode] = field(default_factory=dict)
+    jobs: list[SimJob] = field(default_factory=list)
+    _stepped_s: float = 0.0
     _present: dict[str, Fact] = field(default_factory=dict)
     _said: dict[str, Fact] = field(default_factory=dict)
     _uids: int = 0
@@ -116,19 +87,36 @@ class SimulatedCluster:
 
     # objects --------------------------------------------------------------------------------------------------------
 
+    def version(self, uid: str) -> str:
+        """Return the resourceVersion of an object that is shown as a fact."""
+        return self._present[uid].resource_version
+
+    def touch(self, uid: str) -> None:
+        """Give an object a new resourceVersion for a change that its fact does not show."""
+        self._version += 1
+        self._present[uid] = replace(self._present[uid], resource_version=str(self._version))
+        self.outbox.append((self.clock.now_s(), self._present[uid]))
+
+    def next_version(self) -> str:
+        """Return a resourceVersion that no object had before."""
+        self._version += 1
+        return str(self._version)
+
     def add_nodes(self) -> None:
-        """Add two general nodes, one with GPUs and a spot node."""
-        for name, zone in (*NODES, ("gpu-1", "zone-a"), ("spot-1", "zone-b")):
-            taints = {"gpu-1": ["gpu=true:NoSchedule"]}.get(name, [])
-            labels = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone}
-            self.publish(NodeFact(self.new_uid(), "", name, labels=labels, ready=True, taints=taints))
+        """Add the nodes of the sample platform."""
+        for name, zone, pool in PLATFORM_NODES:
+            node = self.nodes[name] = new_node(self.new_uid(), name, zone, pool)
+            self.publish(node.fact())
 
     def add_workload(self, workload: SimWorkload) -> None:
         """Add a Deployment whose pods are Ready already."""
+        if not self.nodes:
+            self.add_nodes()
         self.workloads.append(workload)
         for _ in range(workload.replicas):
             pod = self._new_pod(workload, 0.0)
             pod.schedule_at_s = pod.ready_at_s = 0.0
+            self._advance(pod, 0.0)
             self._advance(pod, 0.0)
         self._recount()
 
@@ -162,44 +150,185 @@ class SimulatedCluster:
 
     # what happens ---------------------------------------------------------------------------------------------------
 
+    def reachable(self, pod: SimPod) -> bool:
+        """Tell whether anything answers at a pod's address, whatever its condition says."""
+        node = self.nodes.get(pod.fact.node)
+        return pod.frozen_s is None and node is not None and node.silent_s is None
+
     def kill(self, pod: SimPod, now_s: float) -> None:
         """Take a pod away at once."""
-        self.pods.remove(pod)
-        self.publish(replace(pod.fact, deleted=True, ready=False, terminating=True))
+        self._remove(pod)
         self.lost(pod.fact.name)
         self._settle(now_s)
 
+    def _remove(self, pod: SimPod) -> None:
+        self.pods.remove(pod)
+        if pod.job is not None and not pod.fact.terminal:
+            pod.job.lose_pod()
+        self.publish(replace(pod.fact, deleted=True, ready=False, terminating=True))
+
     def let_go(self, pod: SimPod, now_s: float, disruption: str = "") -> None:
         """Ask a pod to end: not Ready from now on, gone after its drain."""
-        pod.gone_at_s = now_s + DRAIN_S
+        pod.gone_at_s = now_s + float(pod.spec.get("terminationGracePeriodSeconds", DRAIN_S) and DRAIN_S)
         pod.fact = replace(pod.fact, terminating=True, ready=False, disruption=disruption or pod.fact.disruption)
         self.publish(pod.fact)
         self._settle(now_s)
 
     def step(self, now_s: float) -> None:
         """Let controllers, scheduler and kubelets do what is due."""
+        for node in self.nodes.values():
+            self._watch_node(node, now_s)
         for pod in list(self.pods):
-            self._advance(pod, now_s)
+            if pod in self.pods:
+                self._advance(pod, now_s)
+        self._stepped_s = now_s
         self._settle(now_s)
 
     def _settle(self, now_s: float) -> None:
         for workload in self.workloads:
             self._reconcile(workload, now_s)
+        for job in self.jobs:
+            if not job.complete and not any(p.job is job and not p.fact.terminating for p in self.pods):
+                meta = {"namespace": job.namespace, "labels": job.pod_labels()}
+                owner = f"Job/{job.name}"
+                self._add_pod(f"{job.name}-{self.random.getrandbits(20):05x}", meta, owner, now_s).job = job
         self._recount()
 
-    def _advance(self, pod: SimPod, now_s: float) -> None:
-        fact = pod.fact
-        if now_s >= pod.gone_at_s:
-            self.pods.remove(pod)
-            self.publish(replace(fact, deleted=True))
+    def remove_job(self, uid: str, now_s: float) -> None:
+        """Take a Job away, and its pods with it."""
+        for job in [job for job in self.jobs if job.uid == uid]:
+            self.jobs.remove(job)
+            self.publish(replace(job.fact(0), deleted=True))
+            for pod in [pod for pod in self.pods if pod.job is job]:
+                self.kill(pod, now_s)
+
+    # nodes ----------------------------------------------------------------------------------------------------------
+
+    def pods_on(self, name: str) -> list[SimPod]:
+        """Return the pods that are bound to a node."""
+        return [pod for pod in self.pods if pod.fact.node == name]
+
+    def _watch_node(self, node: SimNode, now_s: float) -> None:
+        """Let the node controller, and a kubelet that is started again, do what is due."""
+        if node.stopped and node.silent_s is None:
+            node.silent_s, node.evicting, node.back_s = now_s, False, None
+            for pod in self.pods_on(node.name):
+                self.lost(pod.fact.name)
+        if node.silent_s is None:
             return
-        if not fact.node and now_s >= pod.schedule_at_s:
-            node = NODES[self._uids % len(NODES)][0]
-            fact = replace(fact, node=node, scheduled_unix_s=self.clock.unix_s())
-        if not fact.ready and not fact.terminating and now_s >= pod.ready_at_s:
-            fact = replace(fact, ready=True, phase="Running", ready_unix_s=self.clock.unix_s())
-        pod.fact = fact
-        self.publish(fact)
+        if not node.stopped and not self.switches.node_stays_lost:
+            node.back_s = now_s + BACK_S if node.back_s is None else node.back_s
+            if now_s >= node.back_s:
+                self._bring_back(node, now_s)
+            return
+        silent_s = now_s - node.silent_s
+        if silent_s >= NOTICED_S and node.ready:
+            node.mark(ready=False)
+            self.publish(node.fact())
+            self._unready(node)
+        if silent_s >= NOTICED_S + EVICTED_S and not node.evicting:
+            node.evicting = True
+            for pod in [p for p in self.pods_on(node.name) if not p.fact.terminating]:
+                self.let_go(pod, now_s, BY_NODE)
+
+    def _unready(self, node: SimNode) -> None:
+        for pod in self.pods_on(node.name):
+            pod.fact = replace(pod.fact, ready=False)
+            self.publish(pod.fact)
+
+    def _bring_back(self, node: SimNode, now_s: float) -> None:
+        """Let a kubelet report again: what was told to go is gone, what was not starts anew."""
+        node.silent_s, node.back_s, node.evicting = None, None, False
+        node.mark(ready=True)
+        self.publish(node.fact())
+        for pod in self.pods_on(node.name):
+            pod.ready_at_s = now_s + RESTART_S
+            if pod.fact.terminating:
+                self._remove(pod)
+
+    # pods -----------------------------------------------------------------------------------------------------------
+
+    def _advance(self, pod: SimPod, now_s: float) -> None:
+        node = self.nodes.get(pod.fact.node)
+        if node is not None and node.silent_s is not None:
+            return  # no kubelet: nothing of it changes
+        if now_s >= pod.gone_at_s:
+            self._remove(pod)
+            return
+        if node is None:
+            if now_s >= pod.schedule_at_s and not pod.fact.terminating:
+                self._schedule(pod, now_s)
+            return
+        self._obey(pod, now_s)
+        hung = pod.frozen_s is not None
+        if not hung and not pod.fact.ready and not pod.fact.terminating and not pod.fact.terminal:
+            self._start(pod, now_s)
+        if pod.job is not None and pod.fact.ready:
+            self._work(pod, pod.job, now_s)
+
+    def _start(self, pod: SimPod, now_s: float) -> None:
+        if now_s >= pod.ready_at_s:
+            pod.fact = replace(pod.fact, ready=True, phase="Running", ready_unix_s=self.clock.unix_s())
+            self.publish(pod.fact)
+
+    def _obey(self, pod: SimPod, now_s: float) -> None:
+        """Do what a pod's annotations tell the node's agent: hang, go on, kill a container."""
+        frozen, order = pod.annotations.get(FROZEN) == "true", pod.annotations.get(KILL, "")
+        if frozen and pod.frozen_s is None:
+            pod.frozen_s = now_s
+            self.lost(pod.fact.name)
+        elif not frozen and pod.frozen_s is not None:
+            pod.frozen_s, pod.ready_at_s = None, now_s + RESTART_S
+        if pod.frozen_s is not None and pod.fact.ready and now_s - pod.frozen_s >= PROBED_S:
+            pod.fact = replace(pod.fact, ready=False)
+            self.publish(pod.fact)
+        if order and order != pod.killed:
+            pod.killed, pod.ready_at_s = order, now_s + RESTART_S
+            pod.fact = replace(pod.fact, ready=False, restarts=pod.fact.restarts + 1)
+            self.lost(pod.fact.name)
+            self.publish(pod.fact)
+
+    def _work(self, pod: SimPod, job: SimJob, now_s: float) -> None:
+        job.done_s += now_s - self._stepped_s
+        if job.done_s >= WORK_S and not job.complete and not self.switches.job_stuck:
+            job.completed_unix_s = self.clock.unix_s()
+            pod.fact = replace(pod.fact, phase="Succeeded", ready=False)
+            self.publish(pod.fact)
+
+    def _schedule(self, pod: SimPod, now_s: float) -> None:
+        """Bind a pod to the open node with the fewest pods, or say why there is none and preempt."""
+        problems: list[str] = []
+        able: list[SimNode] = []
+        short: list[SimNode] = []
+        for node in self.nodes.values():
+            problem = closed(node.obj, pod.spec)
+            lack = "" if problem else lacking(node.obj, pod.spec, self._placed(node))
+            problems += [problem] if problem else [f"Insufficient {lack}"] if lack else []
+            (short if lack else able if not problem else []).append(node)
+        if able:
+            node = min(able, key=lambda n: (len(self.pods_on(n.name)), n.name))
+            pod.message = ""
+            if now_s > 0:
+                pod.ready_at_s = max(pod.ready_at_s, now_s + self.pod_start_s)
+            pod.fact = replace(pod.fact, node=node.name, scheduled_unix_s=self.clock.unix_s())
+        else:
+            pod.message = told(problems)
+            self._preempt(pod, short, now_s)
+        self.publish(pod.fact)
+
+    def _placed(self, node: SimNode) -> list[Placed]:
+        return [Placed(p.key, p.spec, p.fact.priority or 0) for p in self.pods_on(node.name) if not p.fact.terminal]
+
+    def _preempt(self, pod: SimPod, short: list[SimNode], now_s: float) -> None:
+        if self.switches.preemption_off:
+            return
+        for node in short:
+            leaving = any(p.fact.terminating for p in self.pods_on(node.name))
+            keys = [] if leaving else victims_for(node.obj, pod.spec, pod.fact.priority or 0, self._placed(node))
+            for victim in [p for p in self.pods_on(node.name) if p.key in keys]:
+                self.let_go(victim, now_s, PREEMPTED)
+            if keys:
+                return
 
     def _reconcile(self, workload: SimWorkload, now_s: float) -> None:
         alive = self.alive(workload)
@@ -214,16 +343,35 @@ class SimulatedCluster:
 
     def _new_pod(self, workload: SimWorkload, now_s: float) -> SimPod:
         name = f"{workload.name}-{self.random.getrandbits(20):05x}"
+        meta = {"namespace": workload.namespace, "labels": dict(workload.selector)}
+        pod = self._add_pod(name, meta, f"ReplicaSet/{workload.name}", now_s, workload.pod_spec())
+        pod.workload = workload
+        return pod
+
+    def create_pod(self, manifest: Mapping[str, Any], now_s: float) -> SimPod:
+        """Add a pod that no controller owns."""
+        meta = manifest["metadata"]
+        return self._add_pod(str(meta["name"]), meta, "", now_s, manifest["spec"])
+
+    def _add_pod(
+        self, name: str, meta: Mapping[str, Any], owner: str, now_s: float, spec: Mapping[str, Any] | None = None
+    ) -> SimPod:
+        if spec is None:
+            spec = next(job.obj["spec"]["template"]["spec"] for job in self.jobs if owner == f"Job/{job.name}")
         fact = PodFact(
-            self.new_uid(), workload.namespace, name, labels=dict(workload.selector), phase="Pending",
-            owner=f"ReplicaSet/{workload.name}", created_unix_s=self.clock.unix_s(),
+            self.new_uid(), str(meta["namespace"]), name, labels=dict(meta.get("labels") or {}), phase="Pending",
+            owner=owner, created_unix_s=self.clock.unix_s(),
+            priority=PRIORITIES.get(str(spec.get("priorityClassName", "")), 0),
         )  # fmt: skip
-        pod = SimPod(fact, workload, now_s + SCHEDULE_S, now_s + SCHEDULE_S + self.pod_start_s)
+        ready_s = now_s + SCHEDULE_S + self.pod_start_s
+        pod = SimPod(fact, None, now_s + SCHEDULE_S, ready_s, spec=spec, annotations=dict(meta.get("annotations", {})))
         self.pods.append(pod)
         self.publish(fact)
         return pod
 
     def _recount(self) -> None:
+        for job in self.jobs:
+            self.publish(job.fact(sum(p.job is job and not p.fact.terminal for p in self.pods)))
         for workload in self.workloads:
             workload.fact = self._workload_fact(workload)
             self.publish(workload.fact)
@@ -250,8 +398,3 @@ class SimulatedCluster:
             desired_healthy=pdb.min_available, expected_pods=expected, computed=True,
             disruptions_allowed=max(0, healthy - pdb.min_available),
         )  # fmt: skip
-
-
-def select(pods: Iterable[SimPod], namespace: str, selector: Mapping[str, str]) -> Iterator[SimPod]:
-    """Yield pods of a namespace by labels."""
-    return (p for p in pods if p.fact.namespace == namespace and matches(selector, p.fact.labels))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from harness.fakes.cluster import SimPod
+from harness.fakes.workloads import SimPod
 from harness.model.load import RequestOutcome
 
 CPU_S_PER_REQUEST = 0.0105

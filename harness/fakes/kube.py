@@ -1,4 +1,4 @@
-"""The cluster's ports over the simulated cluster: observer, actor, undo ledger, Lease. They answer as the real ones.
+"""The cluster's ports over the simulated cluster: observer, actor, Lease, safety watch. They answer as the real ones.
 
 Nothing here decides what happens in the cluster: `cluster` does.
 """
@@ -6,29 +6,49 @@ Nothing here decides what happens in the cluster: `cluster` does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.fakes.clock import FakeClock
-from harness.fakes.cluster import EVICTED, SimPdb, SimPod, SimulatedCluster, select
+from harness.fakes.cluster import EVICTED, SimulatedCluster
+from harness.fakes.fingerprint import fingerprint_of
+from harness.fakes.objects import SERVED, SYSTEM, ObjectStore
 from harness.fakes.switches import Switches, passed
+from harness.fakes.workloads import SimPdb, SimPod, select
 from harness.model.errors import PortError, Refusal
 from harness.model.experiment import Scope
-from harness.model.facts import Fact, HpaFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
-from harness.model.fault import ObjectRef, Permission, UndoRecord
+from harness.model.facts import Fact, HpaFact, JobFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.fault import ObjectRef, Permission
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import EvictionResult, Observation
 
-RESOURCES = ("nodes", "pods", "deployments", "horizontalpodautoscalers", "poddisruptionbudgets", "scaledobjects")
+RESOURCES = (
+    "nodes",
+    "pods",
+    "deployments",
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
+    "scaledobjects",
+    "jobs",
+)
 METRICS_DELAY_S = 2.0
-SYSTEM = "twin"
+WATCH_DELAY_S = 0.001
+"""A watch shows a change after it was made, never in the same instant."""
 
 
 class FakeObserver:
     """A `ClusterObserver` of the simulated cluster."""
 
-    def __init__(self, cluster: SimulatedCluster, clock: FakeClock, target: Target, switches: Switches) -> None:
+    def __init__(
+        self,
+        cluster: SimulatedCluster,
+        clock: FakeClock,
+        target: Target,
+        switches: Switches,
+        store: ObjectStore | None = None,
+    ) -> None:
         self._cluster, self._clock, self._target, self._switches = cluster, clock, target, switches
+        self._store = ObjectStore(cluster, clock) if store is None else store
         self._scope: Scope | None = None
         self._news: list[Observation] = []
         self._taken = 0
@@ -62,7 +82,7 @@ class FakeObserver:
         self._scope = scope
         now_s = self._clock.now_s()
         self._news += [Observation(now_s, "cluster", "watch", name, {"state": "open"}) for name in RESOURCES]
-        kinds = (NodeFact, PodFact, WorkloadFact, HpaFact, PdbFact, ScaledObjectFact)
+        kinds = (NodeFact, PodFact, WorkloadFact, HpaFact, PdbFact, ScaledObjectFact, JobFact)
         self._news += [_seen(now_s, fact) for kind in kinds for fact in self.current(kind.kind)]
         self._taken = len(self._cluster.outbox)
 
@@ -70,9 +90,10 @@ class FakeObserver:
         """Return what changed since the last call."""
         if self._scope is None:
             return ()
-        fresh = self._cluster.outbox[self._taken :]
-        self._taken = len(self._cluster.outbox)
-        self._news += [_seen(t_s, fact) for t_s, fact in fresh if self._watched(fact)]
+        now_s, fresh = self._clock.now_s(), self._cluster.outbox[self._taken :]
+        shown = [(t_s + WATCH_DELAY_S, fact) for t_s, fact in fresh if t_s + WATCH_DELAY_S <= now_s]
+        self._taken += len(shown)
+        self._news += [_seen(t_s, fact) for t_s, fact in shown if self._watched(fact)]
         self._tell_hole()
         news, self._news = self._news, []
         return news
@@ -96,23 +117,16 @@ class FakeObserver:
         return [fact for fact in self._cluster.present(kind) if self._watched(fact)]
 
     def pod_metrics(self, namespace: str) -> Mapping[str, float]:
-        """Return some CPU for pods that have been Ready for a while."""
+        """Return some CPU for pods that have been Ready for a while; nothing where the metrics API is away."""
+        if not self._store.metrics_served:
+            return {}
         now_unix_s = self._clock.unix_s()
         pods = [p.fact for p in self._cluster.pods if p.fact.namespace == namespace and p.serving]
         return {p.name: 0.05 for p in pods if now_unix_s - (p.ready_unix_s or now_unix_s) >= METRICS_DELAY_S}
 
     def fingerprint(self, scope: Scope) -> Mapping[str, Any]:
-        """Return what faults can touch; replicas are left out, since every workload may be scaled."""
-        found: dict[str, Any] = {}
-        for fact in self._cluster.present("node"):
-            assert isinstance(fact, NodeFact)  # noqa: S101 - by its kind
-            found[f"Node/{fact.name}"] = {"unschedulable": fact.unschedulable, "taints": fact.taints}
-        for workload in self._cluster.workloads:
-            found[f"Deployment/{workload.namespace}/{workload.name}"] = {"selector": workload.selector}
-        for pdb in self._cluster.pdbs:
-            name = f"PodDisruptionBudget/{pdb.namespace}/{pdb.name}"
-            found[name] = {"minAvailable": pdb.min_available, "selector": pdb.selector}
-        return found
+        """Return what faults can touch."""
+        return fingerprint_of(self._cluster, self._store, scope, self._target.system_namespace)
 
 
 def _seen(t_s: float, fact: Fact) -> Observation:
@@ -122,8 +136,11 @@ def _seen(t_s: float, fact: Fact) -> Observation:
 class FakeActor:
     """A `ClusterActor` of the simulated cluster; every write carries a uid precondition."""
 
-    def __init__(self, cluster: SimulatedCluster, clock: FakeClock, switches: Switches) -> None:
+    def __init__(
+        self, cluster: SimulatedCluster, clock: FakeClock, switches: Switches, store: ObjectStore | None = None
+    ) -> None:
         self._cluster, self._clock, self._switches = cluster, clock, switches
+        self._store = ObjectStore(cluster, clock) if store is None else store
 
     def pods(self, namespace: str, selector: Mapping[str, str]) -> Sequence[PodFact]:
         """List pods by labels, now."""
@@ -174,32 +191,32 @@ class FakeActor:
         return [pod.name for pod in found if pod is not None and self.delete_pod(pod, grace_s)]
 
     def serves(self, api_version: str, kind: str) -> bool:
-        """Tell whether the twin has objects of a kind that can be read as a whole: not yet."""
-        return False
+        """Tell whether the twin has objects of a kind."""
+        return (api_version, kind) in SERVED
 
     def get(self, ref: ObjectRef) -> Mapping[str, Any] | None:
         """Read one object."""
-        return None
+        return self._store.get(ref)
 
     def find(
         self, api_version: str, kind: str, namespace: str = "", selector: str = "", field_selector: str = ""
     ) -> Sequence[Mapping[str, Any]]:
         """List objects."""
-        return ()
+        return self._store.find(api_version, kind, namespace, selector, field_selector)
 
     def patch(
         self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
     ) -> Mapping[str, Any]:
-        """Set values of an object."""
-        raise PortError(SYSTEM, f"patch {ref}", "the twin has no such object")
+        """Set values of an object, on exactly the state that was seen."""
+        return self._store.patch(ref, seen, {} if self._switches.fault_absent else values, subresource)
 
     def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create an object."""
-        raise PortError(SYSTEM, f"create {manifest['kind']}", "the twin makes no such object")
+        return self._store.create(manifest)
 
     def delete(self, ref: ObjectRef, uid: str, grace_s: int | None = None) -> bool:
         """Delete an object."""
-        return False
+        return self._store.delete(ref, uid, grace_s)
 
     def run_command(self, name: str, node: str) -> str:
         """Run a command of the target: the twin has none."""
@@ -215,48 +232,12 @@ def _blocked(cluster: SimulatedCluster, pdb: SimPdb) -> str:
 
 
 @dataclass
-class FakeLedger:
-    """An `UndoLedger` in memory. It only knows records of operation ``none``; that is what the faults of pods write."""
-
-    switches: Switches = field(default_factory=Switches)
-    records: list[UndoRecord] = field(default_factory=list)
-
-    def write(self, record: UndoRecord) -> Mapping[str, Any]:
-        """Store a record before the deed."""
-        self.records.append(record)
-        return {"apiVersion": "v1", "kind": "ConfigMap", "name": record.record_id, "uid": f"record-{record.record_id}"}
-
-    def open_records(self, run_id: str | None = None) -> Sequence[UndoRecord]:
-        """Return records that are not done, newest first."""
-        return [r for r in reversed(self.records) if not r.done and run_id in {None, r.run_id}]
-
-    def run_records(self, run_id: str) -> Sequence[UndoRecord]:
-        """Return every record of a run that is not closed, newest first."""
-        return [r for r in reversed(self.records) if r.run_id == run_id]
-
-    def undo(self, record: UndoRecord) -> UndoRecord:
-        """Take one change back.
-
-        Raises:
-            PortError: It could not be taken back.
-        """
-        if self.switches.undo_fails or record.operation != "none":
-            raise PortError(SYSTEM, f"undo {record.fault}", f"operation {record.operation!r} cannot be carried out")
-        done = replace(record, done=True, outcome=f"nothing to restore: {record.outcome}")
-        self.records = [done if r.record_id == record.record_id else r for r in self.records]
-        return done
-
-    def close(self, run_id: str) -> None:
-        """Remove the done records of a run."""
-        self.records = [r for r in self.records if not (r.done and r.run_id == run_id)]
-
-
-@dataclass
 class FakeLease:
-    """A `RunLease` in memory."""
+    """A `RunLease` in memory. Leases of one twin share ``taken``, so that two runs contend for it."""
 
     clock: FakeClock
     switches: Switches = field(default_factory=Switches)
+    taken: dict[str, str] = field(default_factory=dict)
     holder: str = ""
 
     def acquire(self, holder: str) -> None:
@@ -265,10 +246,10 @@ class FakeLease:
         Raises:
             Refusal: Another run holds it.
         """
-        other = self.switches.lease_holder or (self.holder if self.holder != holder else "")
-        if other:
+        other = self.switches.lease_holder or self.taken.get("holder", "")
+        if other and other != holder:
             raise Refusal("lease-held", f"run {other} holds the Lease of this cluster", "wait until it has ended")
-        self.holder = holder
+        self.holder = self.taken["holder"] = holder
 
     @property
     def held(self) -> bool:
@@ -277,6 +258,8 @@ class FakeLease:
 
     def release(self) -> bool:
         """Give it back."""
+        if self.holder and self.taken.get("holder") == self.holder:
+            del self.taken["holder"]
         self.holder = ""
         return True
 

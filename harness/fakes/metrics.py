@@ -6,7 +6,7 @@ The one exception is the query that the probe `gateway_answers` builds: an incre
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -40,7 +40,8 @@ SIGNALS: Mapping[str, Signal] = {
 class FakeMetrics:
     """A `MetricsSource` over the history of scrapes."""
 
-    def __init__(self, clock: FakeClock, switches: Switches) -> None:
+    def __init__(self, clock: FakeClock, switches: Switches, up: Callable[[], bool] = lambda: True) -> None:
+        self._up = up
         self._clock, self._switches = clock, switches
         self._history: dict[str, dict[Labels, list[tuple[float, float]]]] = {}
         self._next_s = 0.0
@@ -48,7 +49,8 @@ class FakeMetrics:
     @property
     def due(self) -> bool:
         """Tell whether it is time for a scrape."""
-        return self._clock.now_s() >= self._next_s and not passed(self._switches.scrapes_end_s, self._clock.now_s())
+        now_s = self._clock.now_s()
+        return now_s >= self._next_s and not passed(self._switches.scrapes_end_s, now_s) and self._up()
 
     def scrape(self, samples: Iterable[Sample]) -> None:
         """Keep one scrape."""
@@ -59,7 +61,7 @@ class FakeMetrics:
             kept.setdefault(tuple(sorted(labels.items())), []).append((now_s, value))
 
     def _answer(self, what: str) -> None:
-        if passed(self._switches.store_down_s, self._clock.now_s()):
+        if passed(self._switches.store_down_s, self._clock.now_s()) or not self._up():
             raise PortError(SYSTEM, what, "connection refused", "start it again")
 
     def identify(self) -> str:

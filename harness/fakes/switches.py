@@ -35,6 +35,12 @@ class Switches:
         error_ratio: Share of requests that the planner answers with 500.
         adapters_stuck: The adapters work off nothing.
         undo_fails: No change can be taken back.
+        undo_partial: An undo says that it is done, and restores nothing of what was set.
+        node_stays_lost: A node that was stopped never comes back.
+        preemption_off: The scheduler preempts nobody.
+        job_stuck: A Job's work never ends.
+        job_forgets: What a lost pod of a Job has done is lost with it.
+        hpa_drops_blind: An autoscaler that sees no metrics goes to its minimum.
         lease_holder: Another run that holds the Lease.
         lease_lost_at_s: The Lease cannot be renewed from then on.
         halted_at_s: Somebody pulls the halt lever.
@@ -57,6 +63,12 @@ class Switches:
     error_ratio: float = 0.0
     adapters_stuck: bool = False
     undo_fails: bool = False
+    undo_partial: bool = False
+    node_stays_lost: bool = False
+    preemption_off: bool = False
+    job_stuck: bool = False
+    job_forgets: bool = False
+    hpa_drops_blind: bool = False
     lease_holder: str = ""
     lease_lost_at_s: float | None = None
     halted_at_s: float | None = None

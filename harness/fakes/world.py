@@ -16,14 +16,19 @@ from random import Random
 from harness.fakes.autoscaling import SimHpa, SimScaledObject
 from harness.fakes.chaos import FakeChaos, RunIdentity
 from harness.fakes.clock import STEP_S, FakeClock
-from harness.fakes.cluster import SimPdb, SimPod, SimulatedCluster, SimWorkload
+from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.gateway import BUCKETS_S, SimRequest, SimulatedGateway
-from harness.fakes.kube import FakeActor, FakeLease, FakeLedger, FakeObserver, FakeSafety
+from harness.fakes.kube import FakeActor, FakeLease, FakeObserver, FakeSafety
+from harness.fakes.ledger import FakeLedger
 from harness.fakes.load import FakeLoad
 from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
+from harness.fakes.objects import ObjectStore
+from harness.fakes.platform import INFRA, OBJECTS, POD_SPECS, REPLICAS
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches, passed
+from harness.fakes.workloads import SimPdb, SimPod, SimWorkload
 from harness.model.experiment import Experiment
+from harness.model.fault import UndoRecord
 from harness.model.load import RequestOutcome, whole_share
 from harness.model.selector import parse_selector
 from harness.model.target import Target
@@ -62,6 +67,7 @@ class Twin:
         target: The target that it is.
         clock: Its time.
         cluster: Its cluster.
+        store: Its objects.
         queue: Its tool-call queue.
         switches: How it misbehaves.
     """
@@ -79,16 +85,20 @@ class Twin:
         self._seed = seed
         random = Random(f"twin/{seed}")  # noqa: S311 - a rehearsal that must repeat
         self.queue = SimulatedQueue()
-        self.cluster = SimulatedCluster(self.clock, random, self.switches.pod_start_s)
+        self.cluster = SimulatedCluster(self.clock, random, self.switches.pod_start_s, switches=self.switches)
+        self.store = ObjectStore(self.cluster, self.clock)
+        self._records: list[UndoRecord] = []
+        self._lease: dict[str, str] = {}
         self._hpas: list[SimHpa] = []
         self._scaled: list[SimScaledObject] = []
         self._build(experiment)
         self.gateway = SimulatedGateway(self._endpoints, random, self.switches.error_ratio)
         self.cluster.lost = lambda name: self.gateway.lose(name, self.clock.now_s())
         self.load = FakeLoad(self.gateway, self.clock, self.switches)
-        self.metrics = FakeMetrics(self.clock, self.switches)
+        self.metrics = FakeMetrics(self.clock, self.switches, lambda: self._infra_up("prometheus"))
         self._count_tasks()
         self._lost_pods = False
+        self._unsent = 0
         self.clock.every_step(self._step)
         if self.switches.pace_ratio > 0:
             self.clock.every_step(lambda now_s: time.sleep(STEP_S * self.switches.pace_ratio))
@@ -103,6 +113,10 @@ class Twin:
         )
         adapters = 0 if scaled else ADAPTER_PODS  # KEDA rests them at zero; without it the manifests keep one
         self._adapter = self._workload(NAMESPACE, ADAPTER, {"app": ADAPTER}, adapters)
+        for (namespace, name), replicas in REPLICAS.items():
+            self._workload(namespace, name, {"app": name}, replicas)
+        for obj in OBJECTS:
+            self.store.create(obj)
         for ref in experiment.scope.workloads:
             self._workload(ref.namespace, ref.name, dict(ref.selector), OTHER_PODS)
         for plan in experiment.faults:
@@ -116,7 +130,8 @@ class Twin:
     def _workload(self, namespace: str, name: str, selector: dict[str, str], replicas: int) -> SimWorkload:
         found = self.cluster.workload(namespace, name)
         if found is None:
-            found = SimWorkload(namespace, name, selector, replicas)
+            spec = POD_SPECS.get((namespace, name), {})
+            found = SimWorkload(namespace, name, selector, replicas, spec=spec)
             self.cluster.add_workload(found)
         return found
 
@@ -136,7 +151,7 @@ class Twin:
         if kind == "scaledobject":
             self._scaled.append(SimScaledObject(self.cluster, workload, name, self.queue, self.switches))
         else:
-            self._hpas.append(SimHpa(self.cluster, workload, name, self.switches))
+            self._hpas.append(SimHpa(self.cluster, workload, name, self.switches, lambda: self.store.metrics_served))
 
     def _add_pdb(self, namespace: str, name: str) -> None:
         workload = self._workload(namespace, name, {"app": name}, OTHER_PODS)
@@ -144,7 +159,11 @@ class Twin:
         self.cluster.step(0.0)
 
     def _endpoints(self) -> list[SimPod]:
-        return self.cluster.serving(self._served)
+        return [pod for pod in self.cluster.serving(self._served) if self.cluster.reachable(pod)]
+
+    def _infra_up(self, name: str) -> bool:
+        workload = self.cluster.workload(INFRA, name)
+        return workload is not None and any(self.cluster.reachable(pod) for pod in self.cluster.serving(workload))
 
     # what happens ---------------------------------------------------------------------------------------------------
 
@@ -153,7 +172,11 @@ class Twin:
         self.cluster.step(now_s)
         self.load.step(now_s)
         self.gateway.step(now_s)
-        adapters = 0 if self.switches.adapters_stuck else len(self.cluster.serving(self._adapter))
+        broker = self._infra_up("redis")
+        if broker and self._unsent:
+            self.queue.add(self._unsent, now_s)
+            self._unsent = 0
+        adapters = len(self.cluster.serving(self._adapter)) if broker and not self.switches.adapters_stuck else 0
         self.queue.work(adapters, now_s)
         for hpa in self._hpas:
             hpa.step(now_s, self.gateway.cpu_s)
@@ -169,8 +192,10 @@ class Twin:
         def answered(request: SimRequest) -> None:
             if request.outcome is RequestOutcome.OK:
                 tasks = whole_share(next(turns), self.load.tool_calls)
-                if tasks:
+                if tasks and self._infra_up("redis"):
                     self.queue.add(tasks, request.end_s)
+                elif tasks:
+                    self._unsent += tasks  # the planner keeps them until the broker answers
             log(request)
 
         self.gateway.answered = answered
@@ -182,7 +207,7 @@ class Twin:
                 self.cluster.kill(pod, now_s)
 
     def _samples(self, now_s: float) -> Iterator[Sample]:
-        queue, gateway = self.queue, self.gateway
+        gateway = self.gateway
         for digit in range(1, 6):
             yield "gateway_requests_total", {"envoy_response_code_class": str(digit)}, float(gateway.by_class[digit])
         below = 0
@@ -191,33 +216,39 @@ class Twin:
             yield "gateway_latency_bucket", {"le": f"{bucket * 1000:g}"}, float(below)
         for (pod, code), count in gateway.by_pod.items():
             yield "planner_requests_total", {"pod": pod, "code": str(code)}, float(count)
+        up = self._infra_up("redis")
+        yield "queue_up", {}, float(up)
+        if up:  # the exporter shows no stale depth
+            yield from self._queue_samples(now_s)
+        yield "targets_up", {"job": "pods"}, 1.0
+
+    def _queue_samples(self, now_s: float) -> Iterator[Sample]:
+        queue = self.queue
         yield "queue_oldest_task_age_seconds", {}, queue.age_s(now_s)
         yield "queue_depth", {}, float(queue.depth)
         yield "queue_lag", {}, float(queue.lag)
         yield "queue_pending", {}, float(queue.pending)
-        yield "queue_up", {}, 1.0
         yield "tasks_unique_enqueued", {}, float(queue.enqueued)
         yield "tasks_unique_done", {}, float(queue.done)
         yield "tasks_dead", {}, 0.0
         yield "tasks_duplicate", {}, 0.0
         yield "tasks_late", {}, float(queue.late)
-        yield "targets_up", {"job": "pods"}, 1.0
 
     # the ports ------------------------------------------------------------------------------------------------------
 
     def drivers(self, run_dir: Path, run_id: str) -> Drivers:
         """Return a fake for every port, all over this one world."""
-        actor = FakeActor(self.cluster, self.clock, self.switches)
-        ledger = FakeLedger(self.switches)
+        actor = FakeActor(self.cluster, self.clock, self.switches, self.store)
+        ledger = FakeLedger(self.switches, self._records, self.store)
         return Drivers(
             clock=self.clock,
             load=self.load,
             chaos=FakeChaos(actor, ledger, self.clock, RunIdentity(run_id, self._seed, self.target)),
-            observer=FakeObserver(self.cluster, self.clock, self.target, self.switches),
+            observer=FakeObserver(self.cluster, self.clock, self.target, self.switches, self.store),
             actor=actor,
             metrics=self.metrics,
             ledger=ledger,
-            lease=FakeLease(self.clock, self.switches),
+            lease=FakeLease(self.clock, self.switches, self._lease),
             safety=FakeSafety(self.clock, self.switches),
             run_dir=run_dir,
         )

@@ -11,10 +11,11 @@ import pytest
 from harness.drivers.locust_driver import LocustDriver
 from harness.drivers.system_clock import RealClock
 from harness.fakes.clock import FakeClock
-from harness.fakes.cluster import SimulatedCluster, SimWorkload
+from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.gateway import SimulatedGateway
 from harness.fakes.load import FakeLoad
 from harness.fakes.switches import Switches
+from harness.fakes.workloads import SimWorkload
 from harness.model.errors import PortError
 from harness.model.load import REQUEST_COLUMNS, LoadSnapshot
 from harness.ports import Clock, LoadDriver, Observation

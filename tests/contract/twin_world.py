@@ -5,9 +5,11 @@ from random import Random
 from typing import TypeVar
 
 from harness.fakes.clock import FakeClock
-from harness.fakes.cluster import SimPdb, SimulatedCluster, SimWorkload
-from harness.fakes.kube import FakeActor, FakeLedger, FakeObserver
+from harness.fakes.cluster import SimulatedCluster
+from harness.fakes.kube import FakeActor, FakeObserver
+from harness.fakes.ledger import FakeLedger
 from harness.fakes.switches import Switches
+from harness.fakes.workloads import SimPdb, SimWorkload
 from harness.model.facts import PodFact
 from harness.model.target import Target
 from harness.ports import ClusterActor, ClusterObserver, UndoLedger

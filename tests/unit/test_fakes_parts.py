@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from harness.fakes.autoscaling import Stabiliser, per_pod
 from harness.fakes.clock import FakeClock
-from harness.fakes.cluster import SimPdb, SimulatedCluster, SimWorkload
+from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.gateway import SimRequest, SimulatedGateway
-from harness.fakes.kube import FakeActor, FakeLease, FakeLedger
+from harness.fakes.kube import FakeActor, FakeLease
+from harness.fakes.ledger import FakeLedger
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import VARIABLE, Switches
+from harness.fakes.workloads import SimPdb, SimWorkload
 from harness.model.errors import PortError, Refusal, SpecError
 from harness.model.fault import UndoRecord
 

@@ -1,0 +1,80 @@
+"""The sample platform of the twin: its workloads, what their pods ask for, and its plain objects. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.fakes.nodes import GPU, POOL
+from harness.fakes.objects import METRICS_API, METRICS_SERVICE
+from harness.fakes.scheduling import PRIORITIES
+
+AGENTS, INFRA = "agents", "platform-infra"
+Json = Mapping[str, Any]
+
+
+def _pod(name: str, priority: str, pool: str = "", gpus: int = 0) -> dict[str, Any]:
+    container: dict[str, Any] = {"name": name}
+    if gpus:
+        container["resources"] = {"requests": {GPU: str(gpus)}, "limits": {GPU: str(gpus)}}
+    spec: dict[str, Any] = {"containers": [container], "priorityClassName": priority}
+    if pool:
+        spec["tolerations"] = [{"key": pool, "operator": "Equal", "value": "true", "effect": "NoSchedule"}]
+    if pool and not gpus:
+        spec["nodeSelector"] = {POOL: pool}
+    return spec
+
+
+POD_SPECS: Mapping[tuple[str, str], Json] = {
+    (AGENTS, "planner"): _pod("planner", "platform-critical"),
+    (AGENTS, "tool-adapter"): _pod("tool-adapter", "platform-standard"),
+    (AGENTS, "tool-api"): _pod("tool-api", "platform-standard"),
+    (AGENTS, "inference"): _pod("inference", "platform-critical", "gpu", gpus=1),
+    **{
+        (INFRA, name): _pod(name, "platform-critical", "infra")
+        for name in ("redis", "envoy", "prometheus", "queue-exporter")
+    },
+}
+"""Pod specs by namespace and name of the Deployment."""
+
+REPLICAS: Mapping[tuple[str, str], int] = {
+    (AGENTS, "inference"): 2,
+    (AGENTS, "tool-api"): 1,
+    **dict.fromkeys(((INFRA, name) for name in ("redis", "envoy", "prometheus", "queue-exporter")), 1),
+}
+"""What is there whatever an experiment names."""
+
+_EVALUATION: Json = {
+    "metadata": {"labels": {"app": "evaluation"}},
+    "spec": {
+        "template": {
+            "metadata": {"labels": {"app": "evaluation"}},
+            "spec": {**_pod("evaluation", "platform-batch", "spot"), "restartPolicy": "Never"},
+        },
+    },
+}
+
+OBJECTS: tuple[Json, ...] = (
+    {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"namespace": AGENTS, "name": "evaluation", "labels": {"app": "evaluation"}},
+        "spec": {"suspend": True, "schedule": "30 2 * * *", "jobTemplate": _EVALUATION},
+    },
+    {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": METRICS_API},
+        "spec": {"service": {"namespace": "kube-system", "name": METRICS_SERVICE}},
+    },
+    *(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+        }
+        for name, value in PRIORITIES.items()
+    ),
+)
+"""Objects that the simulation does not keep by itself."""
