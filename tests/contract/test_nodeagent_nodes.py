@@ -11,6 +11,7 @@ import pytest
 import requests
 import yaml
 
+from testbed.layout import Node
 from tests.contract.nodeagent_world import NodeAgentWorld, condition, container, ready
 
 pytestmark = pytest.mark.testbed
@@ -55,7 +56,27 @@ def test_the_nodes_have_the_labels_taints_and_capacity_of_the_contract(world: No
     }
 
 
-def test_a_capacity_that_others_patch_outlives_heartbeats(world: NodeAgentWorld) -> None:
+def _reboot(world: NodeAgentWorld, node: Node) -> None:
+    """Stop a node and let it boot; its kubelet API tells when it is off and on."""
+
+    def serves() -> bool:
+        try:
+            return requests.get(f"https://{node.internal_ip}:10250/healthz", verify=ca, timeout=2).status_code > 0
+        except requests.ConnectionError:
+            return False
+
+    ca, path = str(world.layout.ca_cert), f"/api/v1/nodes/{node.name}"
+    world.patch(path, {"metadata": {"annotations": {STOPPED: "true"}}})
+    try:
+        world.until(lambda: not serves(), "the node is off")
+    finally:
+        world.patch(path, {"metadata": {"annotations": {STOPPED: None}}})
+    world.until(lambda: serves() and node_ready(world, node.name) == "True", "the node is on")
+
+
+def test_a_capacity_that_others_patch_outlives_heartbeats_and_a_reboot(world: NodeAgentWorld) -> None:
+    """G01."""
+
     def gpus(count: str) -> None:
         resources = {"nvidia.com/gpu": count}
         world.patch("/api/v1/nodes/gpu-1/status", {"status": {"capacity": resources, "allocatable": resources}})
@@ -64,6 +85,9 @@ def test_a_capacity_that_others_patch_outlives_heartbeats(world: NodeAgentWorld)
     try:
         time.sleep(HEARTBEATS_S)
         assert world.get("/api/v1/nodes/gpu-1")["status"]["allocatable"]["nvidia.com/gpu"] == "1"
+        _reboot(world, world.layout.nodes[2])
+        status = world.get("/api/v1/nodes/gpu-1")["status"]
+        assert (status["capacity"]["nvidia.com/gpu"], status["allocatable"]["nvidia.com/gpu"]) == ("1", "1")
     finally:
         gpus("4")
     status = world.get("/api/v1/nodes/gpu-1")["status"]
