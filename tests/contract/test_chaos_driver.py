@@ -27,7 +27,7 @@ from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 from harness.model.target import Target
 from harness.model.timeline import Event, Timeline
-from harness.ports import Observation, Permit
+from harness.ports import Observation, Permit, Victims
 
 WAIT_LIMIT_S = 60.0
 COMMAND = (sys.executable, str(Path(__file__).with_name("chaos_child.py")))
@@ -40,7 +40,8 @@ class Office:
     denied: frozenset[str] = frozenset()
     asked: list[str] = field(default_factory=list)
 
-    def permit(self, fault: str) -> Permit:
+    def permit(self, fault: str, victims: Victims = ()) -> Permit:
+        del victims
         self.asked.append(fault)
         return Permit(False, "not today") if fault in self.denied else Permit(True)
 

@@ -8,6 +8,7 @@ from harness.fakes.clock import FakeClock
 from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.kube import FakeActor, FakeObserver
 from harness.fakes.ledger import FakeLedger
+from harness.fakes.objects import ObjectStore
 from harness.fakes.switches import Switches
 from harness.fakes.workloads import SimPdb, SimWorkload
 from harness.model.facts import PodFact
@@ -28,7 +29,8 @@ class TwinWorld:
         self._cluster = SimulatedCluster(self._clock, Random(7))  # noqa: S311 - must repeat
         self._cluster.add_nodes()
         self._clock.every_step(self._cluster.step)
-        self._ledger = FakeLedger(self._switches)
+        self._store = ObjectStore(self._cluster, self._clock)
+        self._ledger = FakeLedger(self._switches, store=self._store)
         self._target = Target(
             name="twin", kind="local", context="twin", kubeconfig="", api_server="https://127.0.0.1:1",
             kube_system_uid="twin", opt_in_label="gameday.local/opt-in=true", namespaces=(self.namespace,),
@@ -36,10 +38,10 @@ class TwinWorld:
         )  # fmt: skip
 
     def observer(self) -> ClusterObserver:
-        return FakeObserver(self._cluster, self._clock, self._target, self._switches)
+        return FakeObserver(self._cluster, self._clock, self._target, self._switches, self._store)
 
     def actor(self) -> ClusterActor:
-        return FakeActor(self._cluster, self._clock, self._switches)
+        return FakeActor(self._cluster, self._clock, self._switches, self._store)
 
     def ledger(self) -> UndoLedger:
         return self._ledger
