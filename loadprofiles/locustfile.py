@@ -24,6 +24,9 @@ from loadprofiles.users import InferenceUser, PlannerUser
 
 PR_SET_PDEATHSIG = 1
 CLOSE_LIMIT_S = 5.0
+SILENCE_LIMIT_S = 15.0
+"""As long as the run's Lease: a driver that is stopped or cut off must not leave its load on (DESIGN U7)."""
+
 LOGS_OF_USER_ERRORS = ("locust.user.task", "locust.user.users")
 """Locust logs the text of what user code raised, which may hold a header's value; the engine logs type and place."""
 
@@ -38,14 +41,24 @@ def _read_line(fd: int) -> str:
     return data.decode()
 
 
+def _heard(fd: int) -> bytes | None:
+    """Return what the driver wrote next; nothing where it hung up, None where it has been silent for too long."""
+    piece: bytes | None = None
+    with gevent.Timeout(SILENCE_LIMIT_S, False):
+        piece = gevent.os.nb_read(fd, 4096)
+    return piece
+
+
 def _watch(fd: int, engine: Engine) -> None:
     reason = "the driver is gone"
     try:
         gevent.os.make_nonblocking(fd)
         told = b""
-        while piece := gevent.os.nb_read(fd, 4096):
-            told += piece
+        while piece := _heard(fd):
+            told = (told + piece).lstrip()  # empty lines are signs of life
         asked = told.decode().strip()
+        silent = piece is None and not asked
+        reason = f"no sign of life of the driver for {SILENCE_LIMIT_S:g} s" if silent else reason
         reason = str(json.loads(asked)["stop"]) if asked else reason
     finally:  # also where its last line was torn
         engine.stop(reason)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ LOG_FILE = "locust.log"
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "loadprofiles.locustfile")
 KILL_WAIT_S = 5.0
+HEARTBEAT_EVERY_S = 1.0
 
 
 class LoadChild:
@@ -51,7 +53,9 @@ class LoadChild:
         os.close(data_write)
         self._reader = threading.Thread(target=self._read, args=(data_read,), daemon=True, name="load-reader")
         self._reader.start()
+        self._lock = threading.Lock()
         self._tell(job)
+        threading.Thread(target=self._beat, daemon=True, name="load-heartbeat").start()
 
     @property
     def pid(self) -> int:
@@ -75,10 +79,19 @@ class LoadChild:
 
     def ask_to_stop(self, reason: str) -> None:
         """Ask it to stop sending; closing the pipe is the request, the line says why. Idempotent."""
-        if self._control >= 0:
-            self._tell({"stop": reason})
-            os.close(self._control)
-            self._control = -1
+        with self._lock:
+            if self._control >= 0:
+                self._tell({"stop": reason})
+                os.close(self._control)
+                self._control = -1
+
+    def _beat(self) -> None:
+        """Give a sign of life every second: a generator that hears none stops by itself, as the Lease lapses."""
+        while True:
+            with self._lock:
+                if self._control < 0 or not self._write(b"\n"):
+                    return
+            time.sleep(HEARTBEAT_EVERY_S)
 
     def end(self, limit_s: float) -> None:
         """Wait for its end; after the limit kill it."""
@@ -91,12 +104,16 @@ class LoadChild:
         self._reader.join(KILL_WAIT_S)
 
     def _tell(self, message: Mapping[str, Any]) -> None:
-        data = (json.dumps(message) + "\n").encode()
+        self._write((json.dumps(message) + "\n").encode())
+
+    def _write(self, data: bytes) -> bool:
+        """Write to its control pipe; False where it is gone, which `over` says."""
         try:
             while data:
                 data = data[os.write(self._control, data) :]
         except BrokenPipeError:
-            return  # it is gone; `over` says so
+            return False
+        return True
 
     def _read(self, fd: int) -> None:
         with os.fdopen(fd, "rb") as stream:

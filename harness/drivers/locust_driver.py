@@ -30,6 +30,8 @@ SILENCE_LIMIT_S = 10.0
 """A generator that says nothing for so long is not making the load it was asked for (it speaks every second)."""
 STOP_MARGIN_S = 8.0
 LOOK_EVERY_S = 0.02
+COMPLETED = "completed"
+"""What the generator says when its plan has come to its end."""
 
 
 class LocustDriver:
@@ -162,8 +164,10 @@ class LocustDriver:
         self._say("note", "load", self._clock.now_s(), {"message": f"Locust {message['locust']}, pid {message['pid']}"})
 
     def _take_edge(self, message: dict[str, Any]) -> None:
-        subject = str(message["subject"])
-        self._say("load-edge", subject, float(message["t_s"]), message["detail"])
+        subject, detail = str(message["subject"]), dict(message["detail"])
+        if subject == "ended" and detail.get("reason") != COMPLETED and not self._stopped:
+            subject = "lost"  # it ended in good order, but before its plan did, and not because we asked
+        self._say("load-edge", subject, float(message["t_s"]), detail)
         self._ended = self._ended or subject in {"ended", "lost"}
         if subject == "started":
             self._started.set()

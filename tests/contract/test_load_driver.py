@@ -190,6 +190,27 @@ def test_a_killed_generator_is_reported_lost_and_its_open_rows_are_counted(drive
     assert not [o for o in driver.poll() if o.subject == "lost"]  # said once
 
 
+def test_u7_a_generator_that_somebody_else_ends_in_good_order_is_lost_all_the_same(driver: LocustDriver) -> None:
+    with ScriptedServer() as server:
+        driver.start(plan_of(server.url))
+        assert driver._child is not None
+        os.kill(driver._child.pid, signal.SIGTERM)
+        told = edges(listen(driver, "lost"))["lost"]
+        driver.stop()
+    assert told.detail["reason"] == "SIGTERM to the load generator"
+
+
+def test_u7_a_generator_that_hears_no_sign_of_life_stops_sending_by_itself(
+    driver: LocustDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.drivers.locust_child.HEARTBEAT_EVERY_S", 3600.0)
+    with ScriptedServer() as server:
+        driver.start(plan_of(server.url, stages=burst_stages(2.0, 4.0, baseline_s=60.0, burst_s=3.0, cooldown_s=1.0)))
+        told = edges(listen(driver, "lost"))["lost"]
+        driver.stop()
+    assert told.detail["reason"] == "no sign of life of the driver for 15 s"
+
+
 def test_a_generator_that_falls_silent_is_lost(driver: LocustDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.drivers.locust_driver.SILENCE_LIMIT_S", 2.5)
     monkeypatch.setattr("harness.drivers.locust_driver.STOP_MARGIN_S", 0.5)
