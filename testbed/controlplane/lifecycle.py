@@ -204,8 +204,8 @@ def _create(state: InstanceState, boot: Boot) -> UpResult:
         write_state(layout.instance_dir, state)
         return _finish(state, boot, created=True)
     except BaseException:
-        progress.say(f"stopping what was started; the logs stay in {layout.logs_dir}")
         with _deaf():
+            progress.say(f"stopping what was started; the logs stay in {layout.logs_dir}")
             clear(layout.instance_dir, state, progress)
         raise
 
