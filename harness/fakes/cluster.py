@@ -16,7 +16,7 @@ from harness.fakes.jobs import WORK_S, SimJob
 from harness.fakes.nodes import BACK_S, EVICTED_S, NOTICED_S, PLATFORM_NODES, SimNode, new_node
 from harness.fakes.scheduling import PRIORITIES, Placed, closed, lacking, told, victims_for
 from harness.fakes.switches import Switches
-from harness.fakes.workloads import SimPdb, SimPod, SimWorkload, matches
+from harness.fakes.workloads import FROZEN, KILL, PROBED_S, RESTART_S, SimPdb, SimPod, SimWorkload, matches
 from harness.model.facts import Fact, PdbFact, PodFact, WorkloadFact
 
 SCHEDULE_S = 0.25
@@ -25,9 +25,6 @@ DRAIN_S = 2.0
 
 EVICTED = "EvictionByEvictionAPI"
 PREEMPTED, BY_NODE = "PreemptionByScheduler", "DeletionByTaintManager"
-FROZEN, KILL = "testbed.gameday.local/frozen", "testbed.gameday.local/kill-container"
-PROBED_S, RESTART_S = 3.0, 1.0
-"""Until the probes of a hung pod have failed, and until a container that was killed or goes on is Ready again."""
 
 
 @dataclass
@@ -72,8 +69,7 @@ class SimulatedCluster:
         """Put a fact into the outbox, unless it says nothing new."""
         if self._said.get(fact.uid) == fact:
             return
-        self._version += 1
-        fresh = replace(fact, resource_version=str(self._version))
+        fresh = replace(fact, resource_version=self.next_version())
         self._said[fact.uid] = fact
         if fresh.deleted:
             self._present.pop(fact.uid, None)
@@ -93,8 +89,7 @@ class SimulatedCluster:
 
     def touch(self, uid: str) -> None:
         """Give an object a new resourceVersion for a change that its fact does not show."""
-        self._version += 1
-        self._present[uid] = replace(self._present[uid], resource_version=str(self._version))
+        self._present[uid] = replace(self._present[uid], resource_version=self.next_version())
         self.outbox.append((self.clock.now_s(), self._present[uid]))
 
     def next_version(self) -> str:
@@ -317,7 +312,9 @@ class SimulatedCluster:
         self.publish(pod.fact)
 
     def _placed(self, node: SimNode) -> list[Placed]:
-        return [Placed(p.key, p.spec, p.fact.priority or 0) for p in self.pods_on(node.name) if not p.fact.terminal]
+        return [
+            Placed(p.fact.uid, p.spec, p.fact.priority or 0) for p in self.pods_on(node.name) if not p.fact.terminal
+        ]
 
     def _preempt(self, pod: SimPod, short: list[SimNode], now_s: float) -> None:
         if self.switches.preemption_off:
@@ -325,7 +322,7 @@ class SimulatedCluster:
         for node in short:
             leaving = any(p.fact.terminating for p in self.pods_on(node.name))
             keys = [] if leaving else victims_for(node.obj, pod.spec, pod.fact.priority or 0, self._placed(node))
-            for victim in [p for p in self.pods_on(node.name) if p.key in keys]:
+            for victim in [p for p in self.pods_on(node.name) if p.fact.uid in keys]:
                 self.let_go(victim, now_s, PREEMPTED)
             if keys:
                 return

@@ -10,6 +10,10 @@ from typing import Any
 from harness.fakes.jobs import SimJob
 from harness.model.facts import PdbFact, PodFact, WorkloadFact
 
+FROZEN, KILL = "testbed.gameday.local/frozen", "testbed.gameday.local/kill-container"
+PROBED_S, RESTART_S = 3.0, 1.0
+"""Until the probes of a hung pod have failed, and until a container that was killed or goes on is Ready again."""
+
 
 @dataclass(eq=False)
 class SimPod:
@@ -45,11 +49,6 @@ class SimPod:
     def serving(self) -> bool:
         """Tell whether it is Ready and not on its way out."""
         return self.fact.ready and not self.fact.terminating
-
-    @property
-    def key(self) -> str:
-        """Its uid."""
-        return self.fact.uid
 
 
 @dataclass(eq=False)

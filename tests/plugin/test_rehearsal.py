@@ -69,6 +69,15 @@ def test_what_goes_wrong_shows_in_the_right_items(project, monkeypatch, switches
     assert (found, result.ret) == (outcomes, status), result.stdout.str()
 
 
+def test_a_node_that_an_undo_leaves_cordoned_fails_the_node_and_what_is_restored(project, monkeypatch):
+    monkeypatch.setenv("GAMEDAY_TWIN", json.dumps({"undo_partial": True}))
+    result = project.runpytest_subprocess(*REHEARSE[:-1], "node-drain-under-burst")
+    assert result.ret == 1, result.stdout.str()
+    found = {k: v for k, v in result.parseoutcomes().items() if k in {"passed", "failed", "errors"}}
+    assert found == {"failed": 2, "passed": 6}
+    result.stdout.fnmatch_lines(["*Node/general-2*"])
+
+
 DYING_CONDUCTOR = """
 from harness import plugin_runs
 from harness.client import RunClient, RunEnd
