@@ -63,26 +63,28 @@ def test_a_stopped_node_is_missed_its_pods_are_replaced_and_it_serves_again() ->
     assert lost
     stage.annotate(ref, STOPPED, "true")
     stage.clock.sleep(4)
-    assert node.ready
+    assert (node.ready, node.silent_s is not None) == (True, True)
     stage.clock.sleep(6)
-    assert not node.ready and all(not pod.fact.terminating for pod in stage.cluster.pods_on("general-2"))
+    leaving = [pod for pod in stage.cluster.pods_on("general-2") if pod.fact.terminating]
+    assert (node.ready, leaving) == (False, [])
     stage.clock.sleep(14)
     assert len(stage.cluster.serving(stage.workload)) == 3
     assert all(pod.fact.terminating for pod in stage.cluster.pods_on("general-2"))
     stage.annotate(ref, STOPPED, None)
     stage.clock.sleep(3)
-    assert node.ready and not node.obj["spec"]["taints"] and stage.cluster.pods_on("general-2") == []
+    assert (node.ready, node.obj["spec"]["taints"], stage.cluster.pods_on("general-2")) == (True, [], [])
 
 
 def test_two_runs_over_one_twin_contend_for_the_lease() -> None:
-    clock, taken = FakeClock(), {}  # type: ignore[var-annotated]
+    clock = FakeClock()
+    taken: dict[str, str] = {}
     one, other = FakeLease(clock, Switches(), taken), FakeLease(clock, Switches(), taken)
     one.acquire("first")
     with pytest.raises(Refusal, match="first"):
         other.acquire("second")
-    assert not other.held
+    assert (one.held, other.held) == (True, False)
     other.release()
-    assert one.held
+    assert (one.held, other.held) == (True, False)
     one.release()
     other.acquire("second")
-    assert other.held
+    assert (one.held, other.held) == (False, True)
