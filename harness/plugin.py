@@ -112,6 +112,13 @@ def pytest_configure(config: pytest.Config) -> None:
         experiments_dir=Path(config.getoption("gameday_experiments")),
         quiet=worker is not None,
     )
+    _replace_no_worker(config)
+
+
+def _replace_no_worker(config: pytest.Config) -> None:
+    """Let xdist replace no worker that died: the new one would start the same game day again (CASES E09)."""
+    if getattr(config.option, "maxworkerrestart", "") is None:  # what the user says is the user's
+        config.option.maxworkerrestart = "0"
 
 
 @pytest.hookimpl(optionalhook=True)
