@@ -335,15 +335,18 @@ class Conductor:
     # recovery -------------------------------------------------------------------------------------------------------
 
     def _take_back(self) -> None:
-        """Stop faults and load, then undo everything of this run; safe to call again."""
+        """Stop faults and load, and undo everything of this run; safe to call again.
+
+        The load is asked to stop at once, and waited for last: answers in flight must not hold up an undo.
+        """
         self._pulse.permits_open = False
         if self._taken_back:
             return
         with self._phase(PhaseName.RECOVER), ExitStack() as always:  # last in, first out, also if one raises
+            always.callback(self._drivers.load.stop)
             always.callback(self._undo_all)
             always.callback(self._note_chaos_failure)  # some are known only once it was stopped
             always.callback(self._pulse.poll)
-            always.callback(self._drivers.load.stop)
             always.callback(self._drivers.chaos.stop)
             always.callback(self._drivers.load.ask_to_stop)  # at once: a fault in flight may take its time to end
 

@@ -175,6 +175,7 @@ def _scale_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
         Permission("patch", plural, "apps", "", namespace),
         Permission("list", "pods", "", "", namespace),
         Permission("list", "horizontalpodautoscalers", "autoscaling", "", namespace),
+        Permission("list", "scaledobjects", "keda.sh", "", namespace),
     )
 
 

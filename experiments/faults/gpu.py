@@ -70,6 +70,11 @@ class GpuExhaustion:
         if backend == "vram":
             _need_real_gpus(found, arguments)
         free = sum(one.free for one in found)
+        if backend != "unplug" and not free:
+            raise TargetError(f"no {resource} is free: there is nothing to hold")
+        fewest = min(one.total for one in found)
+        if backend == "unplug" and int(arguments.get("keep", 0)) >= fewest:
+            raise TargetError(f"keep: {arguments['keep']} takes nothing from a node that offers {fewest} {resource}")
         undo = (
             tuple(f"Node {one.name}: {resource} back to {one.total}" for one in found)
             if backend == "unplug"

@@ -22,6 +22,12 @@ from harness.model.target import Target
 from harness.ports import ClusterActor
 
 MESH_API, LITMUS_API = "chaos-mesh.org/v1alpha1", "litmuschaos.io/v1alpha1"
+WIDER = frozenset({"selector", "target", "externalTargets", "duration", "schedule", "gracePeriod"})
+"""Keys of a spec that would widen whom it hits, or how long."""
+
+RESERVED_ENV = frozenset({"TOTAL_CHAOS_DURATION", "TARGET_PODS", "NODE_LABEL", "TARGET_NODE", "RAMP_TIME"})
+"""Settings of an experiment of Litmus that would do the same."""
+
 MESH_PLURALS = {"PodChaos": "podchaos", "NetworkChaos": "networkchaos", "StressChaos": "stresschaos"}
 
 Json = Mapping[str, Any]
@@ -49,6 +55,9 @@ class MeshChaos:
         """Find the CRD and the pods that it may hit."""
         del seed_text, target
         kind = str(arguments["kind"])
+        wider = sorted(WIDER & set(arguments.get("spec", {})))
+        if wider:
+            raise TargetError(f"spec.{wider[0]} would hit what no guard has seen; namespace and selector say whom")
         if not actor.serves(MESH_API, kind):
             raise TargetError(f"Chaos Mesh is not installed: the cluster serves no {kind} of {MESH_API}")
         found = _pods(actor, arguments)
@@ -88,6 +97,9 @@ class LitmusChaos:
         del seed_text, target
         if not actor.serves(LITMUS_API, "ChaosEngine"):
             raise TargetError(f"LitmusChaos is not installed: the cluster serves no ChaosEngine of {LITMUS_API}")
+        reserved = sorted(RESERVED_ENV & {str(one.get("name")) for one in arguments.get("env", ())})
+        if reserved:
+            raise TargetError(f"env {reserved[0]} is not the experiment's: selector and max_hold say whom and how long")
         found = _pods(actor, arguments)
         return Selected(len(found), found, (f"ChaosEngine in {arguments['namespace']} is deleted",))
 

@@ -54,7 +54,8 @@ def test_a_game_day_runs_its_phases_in_order_and_undoes_before_it_harvests():
     assert run.phases() == ["preflight", "baseline", "burst", "inject", "recover", "settle", "harvest"]
     calls = run.world.calls
     assert ("fault", True) in calls
-    order = ["identify", "lease.acquire", "watch", "load.start", "chaos.start", "load.stop", "undo", "harvest"]
+    order = ["identify", "lease.acquire", "watch", "load.start", "chaos.start", "load.ask_to_stop", "undo", "load.stop"]
+    order.append("harvest")
     assert sorted(order, key=calls.index) == order
     assert calls[-2:] == ["lease.release", "observer.stop"]
     assert outcome.fingerprint_before == outcome.fingerprint_after == {"x": 1}
@@ -317,7 +318,7 @@ def test_a_fault_is_taken_back_once_it_was_held_or_has_failed_while_the_load_goe
     run = Run(world, replace(EXPERIMENT, faults=(replace(EXPERIMENT.faults[0], hold_s=5.0),)))
     outcome = run.go()
 
-    assert world.calls.index("undo") < world.calls.index("load.stop")
+    assert world.calls.index("undo") < world.calls.index("load.ask_to_stop")
     assert [record["done"] for record in outcome.undo] == [True]
 
 
@@ -327,4 +328,4 @@ def test_a_fault_that_has_no_hold_is_taken_back_in_the_recovery_phase_only():
     world.open = [held_record()]
     Run(world).go()
 
-    assert world.calls.index("undo") > world.calls.index("load.stop")
+    assert world.calls.index("load.ask_to_stop") < world.calls.index("undo") < world.calls.index("load.stop")
