@@ -6,6 +6,7 @@ the depth signal must say the same. It judges no limit.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,8 +112,16 @@ def _problems(harvest: Harvest, series: Mapping[str, Series], window: Window) ->
         yield f"signal{'s' if len(names) > 1 else ''} {', '.join(names)}: {problem}"
     up = series[UP].within(window)
     down = up.t_s[up.values < 1]
-    if len(down):
-        yield f"the queue could not be read at +{down[0]:.0f}s ({len(down)} samples of queue_up are 0)"
+    blind_s, limit_s = _longest_blindness_s(up, window), _hole_max_s(harvest, UP)
+    if len(down) and blind_s > limit_s:
+        samples = f"{len(down)} samples of queue_up are 0"
+        yield f"the queue could not be read for {blind_s:.0f} s from +{down[0]:.0f}s (limit {limit_s:g} s; {samples})"
+
+
+def _longest_blindness_s(up: Series, window: Window) -> float:
+    """Return the longest time between two samples at which the queue could be read; a broker away is a hole."""
+    seen = [window.start_s, *up.t_s[up.values >= 1].tolist(), window.end_s]
+    return max((later - earlier for earlier, later in itertools.pairwise(seen)), default=window.duration_s)
 
 
 def _problems_of(harvest: Harvest, name: str, part: Series, window: Window) -> Iterator[str]:

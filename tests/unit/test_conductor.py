@@ -252,7 +252,7 @@ def test_the_load_is_told_to_stop_before_a_fault_in_flight_is_waited_for():
     run = Run(world)
     world.clock.alarms.append((20.0, lambda: run.stop.request("somebody asked")))
     assert run.go().ending is Ending.STOPPED
-    order = ["load.ask_to_stop", "chaos.stop", "load.stop", "undo"]
+    order = ["load.ask_to_stop", "chaos.stop", "undo", "load.stop"]
     assert [call for call in world.calls if call in order] == order
 
 

@@ -179,9 +179,10 @@ def test_a_bound_action_runs_what_the_plan_says() -> None:
 
 
 def test_every_fault_says_its_evidence_its_undo_and_what_it_needs() -> None:
+    kinds = {"mesh_chaos": "PodChaos"}
     for name, fault in FAULTS.items():
         assert fault.name == name and fault.evidence and fault.undo and (fault.undo != "none" or fault.undo_reason)
-        assert fault.permissions({"namespace": "agents"})
+        assert fault.permissions({"namespace": "agents", "kind": kinds.get(name, "Deployment")})
     assert str(FAULTS["evict_pods"].permissions({"namespace": "agents"})[-1]) == "create pods/eviction in agents"
 
 

@@ -46,15 +46,15 @@ def test_a_pulled_lever_beats_a_missing_reaper_and_names_who_pulled_it():
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        (lease(holder=""), "no reaper is alive"),
-        (lease(age_s=30.0), "last sign of life 3"),
-        (lease(), "cannot take back by command"),
-        (lambda e: e.json(404, status(404, "NotFound", "none")), "no reaper is alive"),
+        (lambda: lease(holder=""), "no reaper is alive"),
+        (lambda: lease(age_s=30.0), "last sign of life 3"),
+        (lease, "cannot take back by command"),
+        (lambda: lambda e: e.json(404, status(404, "NotFound", "none")), "no reaper is alive"),
     ],
 )
 def test_a_reaper_that_could_not_undo_what_is_planned_is_a_refusal(answer, problem):
     with stub_api() as (stub, connection):
-        stub.on("GET", LEASE, answer)
+        stub.on("GET", LEASE, answer())  # made now: its age counts from the test, not from the collection
         with pytest.raises(Refusal, match=problem) as raised:
             KubernetesSafety(connection, "gameday-system", {"command"}).start()
     assert raised.value.code == "reaper"
