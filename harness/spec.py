@@ -365,6 +365,12 @@ class _Reading:
             split = str(params.get(key, "")).split("/")
             if len(split) == parts:
                 self._check_namespace((*place, key), split[-2])
+        names = [activity["name"] for activity in self._document.data["method"]]
+        for key in ("fault", "after", "during"):
+            if key in params and params[key] not in names:
+                self._wrong((*place, key), f"the method has no action {params[key]!r}", suggestion(params[key], names))
+        if params.get("expect") == "blocked" and "budget" not in params:
+            self._wrong((*place, "expect"), "blocked by whom?", "name the budget: namespace/name")
         if str(params.get("autoscaler", "")).startswith("scaledobject/") and "keda" not in self._game["needs"]:
             self._wrong((*place, "autoscaler"), "a ScaledObject needs KEDA", "add keda to needs")
 

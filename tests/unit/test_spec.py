@@ -390,3 +390,18 @@ def test_a_hold_on_a_fault_that_leaves_nothing_to_take_back_is_refused() -> None
 
     with pytest.raises(SpecError, match="leaves nothing to take back"):
         read(text_of(data))
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ({"kind": "drain_outcome", "fault": "drian"}, "the method has no action 'drian'"),
+        ({"kind": "workload_recovery", "workload": "agents/planner", "after": "c"}, "the method has no action 'c'"),
+        ({"kind": "drain_outcome", "fault": "a", "expect": "blocked"}, "name the budget"),
+    ],
+)
+def test_an_assertion_about_a_fault_names_one_of_the_method(written: dict[str, Any], problem: str) -> None:
+    data = good()
+    data["extensions"][0]["assertions"]["about-a-fault"] = written
+    with pytest.raises(SpecError, match=problem):
+        read(text_of(data))
