@@ -19,16 +19,12 @@ from harness.settings import load_settings, resolve_target
 _RUNNER = "gameday-runner"
 
 
-def dry_run(experiment: Experiment, job: Job, say: Callable[[str], None]) -> int:
-    """Do every read of a run's preflight and print what it would do.
+def look_only(experiment: Experiment, job: Job) -> DryRun:
+    """Do every read of a run's preflight and not one write.
 
     Args:
         experiment: What would be run.
         job: On what, with which seed.
-        say: Prints a line.
-
-    Returns:
-        0 where it would run, 20 where something is in the way.
 
     Raises:
         GameDayError: Another cluster than the target's, or no answer from it.
@@ -38,13 +34,31 @@ def dry_run(experiment: Experiment, job: Job, say: Callable[[str], None]) -> int
         drivers = parts.drivers(Path(folder), "dry-run")
         needed = (*parts.permissions, *assembly.fault_permissions(experiment))
         found = DryRun(experiment, parts.target, drivers, registries.faults(), needed, job.seed)
-        able = found.run()
-    for line in found.lines:
+        found.run()
+    return found
+
+
+def told(found: DryRun) -> tuple[str, ...]:
+    """Return what a dry run found, as lines for people."""
+    able = "nothing was touched; it would run" if not found.problems else "nothing was touched; it would be refused"
+    return (*found.lines, *(f"in the way: {problem}" for problem in found.problems), able)
+
+
+def dry_run(experiment: Experiment, job: Job, say: Callable[[str], None]) -> int:
+    """Print what a run would do.
+
+    Args:
+        experiment: What would be run.
+        job: On what, with which seed.
+        say: Prints a line.
+
+    Returns:
+        0 where it would run, 20 where something is in the way.
+    """
+    found = look_only(experiment, job)
+    for line in told(found):
         say(line)
-    for problem in found.problems:
-        say(f"in the way: {problem}")
-    say("nothing was touched; it would run" if able else "nothing was touched; it would be refused")
-    return exits.HELD if able else exits.INCONCLUSIVE
+    return exits.INCONCLUSIVE if found.problems else exits.HELD
 
 
 def print_rbac(name: str, settings: str, target: str, user: str, service_account: str) -> int:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from _pytest.mark.expression import Expression  # pytest's own grammar of -m; there is no public door to it
@@ -23,6 +23,7 @@ from harness.plugin_runs import Case, PluginRuns
 
 RUNS_KEY = pytest.StashKey[PluginRuns]()
 ENDS_KEY = pytest.StashKey[dict[str, int]]()
+LOOKS_KEY = pytest.StashKey[dict[str, list[str]]]()
 PROPERTY = "gameday"
 NO_RECORD = "no record: "
 """Begins the key of an end that has no run folder."""
@@ -51,6 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--gameday-replay", metavar="RUN", help="judge a stored run again; touches no cluster")
     group.addoption("--gameday-rehearse", action="store_true", help="run against the in-memory twin, in seconds")
+    group.addoption(
+        "--gameday-dry-run", action="store_true", help="read everything, touch nothing; say whom it would hit"
+    )
     group.addoption("--gameday-seed", type=int, metavar="N", help="seed of victims, arrivals and payloads")
     group.addoption("--gameday-runs", default="runs", metavar="DIR", help="where run folders go (default: runs)")
     group.addoption("--gameday-settings", default=str(registries.PROJECT_DIR / "gameday.toml"), metavar="FILE")
@@ -89,7 +93,8 @@ def _options(config: pytest.Config) -> _Options:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the runs of this session, if any were asked for."""
     config.stash[ENDS_KEY] = {}
-    config.pluginmanager.register(_Ends(config.stash[ENDS_KEY]), "gameday-ends")
+    config.stash[LOOKS_KEY] = {}
+    config.pluginmanager.register(_Ends(config.stash[ENDS_KEY], config.stash[LOOKS_KEY]), "gameday-ends")
     if not asks_for_gameday(config.getoption("markexpr", "") or ""):
         return
     options = _options(config)
@@ -111,6 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings_path=Path(config.getoption("gameday_settings")),
         experiments_dir=Path(config.getoption("gameday_experiments")),
         quiet=worker is not None,
+        dry=bool(config.getoption("gameday_dry_run")),
     )
     _replace_no_worker(config)
 
@@ -193,6 +199,8 @@ def gameday_verdict(gameday_case: Case, request: pytest.FixtureRequest) -> Verdi
         InconclusiveError: The answer could not be told; the text says why and what to do.
     """
     runs = request.config.stash[RUNS_KEY]
+    if runs.dry:
+        _look_only(runs, gameday_case.experiment, request)
     try:
         judged = runs.judged(gameday_case.experiment)
     except GameDayError as error:
@@ -206,6 +214,16 @@ def gameday_verdict(gameday_case: Case, request: pytest.FixtureRequest) -> Verdi
     if verdict.outcome is Outcome.INCONCLUSIVE:
         raise InconclusiveError(plugin_runs.verdict_text(verdict))
     return verdict
+
+
+def _look_only(runs: PluginRuns, experiment: str, request: pytest.FixtureRequest) -> NoReturn:
+    """Dry run: an item is skipped where the run would start, and an error where it would be refused."""
+    lines, status = runs.looked(experiment)
+    told = {"run_dir": "", "experiment": experiment, "exit_status": status, "lines": list(lines)}
+    request.node.user_properties.append((PROPERTY, json.dumps(told)))
+    if status != exits.HELD:
+        raise InconclusiveError("\n".join(line for line in lines if line.startswith("in the way")))
+    pytest.skip("dry run: nothing was touched; it would run")
 
 
 @pytest.fixture
@@ -230,6 +248,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int | pytest.ExitC
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print each run's verdicts and where its report is."""
+    for lines in config.stash[LOOKS_KEY].values():
+        for line in lines:
+            terminalreporter.write_line(line)
     for run_dir in config.stash[ENDS_KEY]:
         if run_dir.startswith(NO_RECORD):
             continue
@@ -240,13 +261,15 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 class _Ends:
     """Remembers how each run ended, also where a worker saw it."""
 
-    def __init__(self, ends: dict[str, int]) -> None:
-        self._ends = ends
+    def __init__(self, ends: dict[str, int], looks: dict[str, list[str]]) -> None:
+        self._ends, self._looks = ends, looks
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Read the property that the fixture left; a failure without one must not hide behind runs that held."""
         told = [json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY]
         for end in told:
+            if "lines" in end:
+                self._looks[end["experiment"]] = end["lines"]
             self._ends[end["run_dir"] or f"{NO_RECORD}{end['experiment']}"] = int(end["exit_status"])
         if report.failed and not told:
             self._ends[f"{NO_RECORD}{report.nodeid}"] = exits.BROKEN if report.when == "call" else exits.CRASHED

@@ -87,15 +87,18 @@ class PluginRuns:
     settings_path: Path
     experiments_dir: Path
     quiet: bool = False
+    dry: bool = False
     _cases: tuple[Case, ...] = ()
     _expected_s: dict[str, float] = field(default_factory=dict)
     _done: dict[str, Judged | Exception] = field(default_factory=dict)
+    _looks: dict[str, tuple[tuple[str, ...], int]] = field(default_factory=dict)
 
     def headline(self) -> str:
         """Return one line for pytest's header."""
         if self.replay:
             return f"replay of {self.replay}"
-        return f"{'rehearsal' if self.rehearse else 'target ' + self.target}, seed {self.seed}"
+        dry = "dry run, " if self.dry else ""
+        return f"{dry}{'rehearsal' if self.rehearse else 'target ' + self.target}, seed {self.seed}"
 
     def expectation(self, selected: Collection[str]) -> str:
         """Return how long the selected experiments take, one after another; empty for a replay."""
@@ -146,6 +149,17 @@ class PluginRuns:
             raise found
         return found
 
+    def looked(self, experiment: str) -> tuple[tuple[str, ...], int]:
+        """Return what a dry run of an experiment found, as lines, with its exit status; it looks once a session."""
+        if experiment not in self._looks:
+            from harness.cli_inspection import look_only, told  # noqa: PLC0415 - brings the drivers
+
+            path = registries.experiment_path(experiment, self.experiments_dir)
+            found = look_only(registries.load(path), self._job(path))
+            status = exits.INCONCLUSIVE if found.problems else exits.HELD
+            self._looks[experiment] = (told(found), status)
+        return self._looks[experiment]
+
     def _attempt(self, experiment: str) -> Judged | Exception:
         try:
             return _judge(self._stored_run() if self.replay else self._run(experiment))
@@ -159,9 +173,7 @@ class PluginRuns:
 
     def _run(self, experiment: str) -> Path:
         path = registries.experiment_path(experiment, self.experiments_dir)
-        job = Job(
-            str(path), str(self.settings_path), self.target, self.seed, str(self.runs_dir.resolve()), self.rehearse
-        )
+        job = self._job(path)
         expected_s = registries.load(path).expected_duration_s
         with self._turn(), LiveView(Console(stderr=True, quiet=self.quiet), expected_s) as view:
             end = RunClient(job, view.take_message).wait()
@@ -170,6 +182,10 @@ class PluginRuns:
                 "conductor", experiment, end.error, f"exit status {end.exit_status}", exit_status=end.exit_status
             )
         return end.run_dir
+
+    def _job(self, path: Path) -> Job:
+        runs_dir = str(self.runs_dir.resolve())
+        return Job(str(path), str(self.settings_path), self.target, self.seed, runs_dir, self.rehearse)
 
     def _turn(self) -> AbstractContextManager[Any]:
         """Wait for runs of other workers of this session; another session's run is a refusal by its Lease."""
