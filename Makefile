@@ -45,7 +45,13 @@ rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
 	$(BIN)/python -m pytest -m gameday --gameday-rehearse $(ARGS)
 
 .PHONY: bench
-bench: bench-run  ## print the measured numbers
+bench: bench-run bench-kill  ## print the measured numbers
+
+.PHONY: bench-kill
+bench-kill: $(VENV)/.dev test-packages  ## the kill matrix: 200 runs on light testbeds, 30 on the full one (hours)
+	$(BIN)/python -m testbed build core
+	$(BIN)/python -m tests.bench.bench_kill $(ARGS)
+	$(BIN)/python -m tests.bench.bench_kill --full --runs 30 --lanes 1 $(ARGS)
 
 .PHONY: bench-run
 bench-run: $(VENV)/.testbed system-packages  ## measure an idle testbed and a game day (ARGS=--cold: also from a fresh clone)
