@@ -118,7 +118,7 @@ def test_a_deleted_hpa_fails_the_autoscalers_answer_and_nothing_is_touched(bed):
     assert not [e for e in bed.events() if e["kind"] in {"load", "fault"}]
 
 
-def test_a_run_whose_conductor_is_sigkilled_blocks_the_next_until_recover_clears_it(bed):
+def test_a_run_whose_conductor_is_sigkilled_is_taken_back_by_the_reaper_and_blocks_the_next_until_then(bed):
     before = bed.kubectl("-n", "gameday-system", "get", "configmaps", "-o", "name")
     client = bed.start_run()
     wait_for(lambda: any(e["kind"] == "fault" and e["detail"]["step"] == "acted" for e in bed.events()[-200:]))
@@ -131,14 +131,25 @@ def test_a_run_whose_conductor_is_sigkilled_blocks_the_next_until_recover_clears
     listed = bed.gameday("recover", "--target", "local", "--list")
     assert listed.returncode == 20
     assert "kill-a-third-of-the-planners" in listed.stdout
-    time.sleep(18)  # the dead run's Lease lapses after 15 s; only then is the leftover the reason of the refusal
     refused = bed.gameday(*bed.run_arguments())
     assert refused.returncode == 20
-    assert "leftovers" in refused.stdout + refused.stderr
-    assert bed.gameday("recover", "--target", "local").returncode == 0
+    assert "another run holds this cluster" in refused.stdout + refused.stderr
+    wait_for(lambda: bed.gameday("recover", "--target", "local", "--check").returncode == 0)
     again = bed.gameday("recover", "--target", "local")
     assert (again.returncode, "nothing to take back" in again.stdout) == (0, True)
     assert bed.kubectl("-n", "gameday-system", "get", "configmaps", "-o", "name") == before
+
+
+def test_the_halt_lever_stops_a_run_and_blocks_the_next_until_it_is_released(bed):
+    client = bed.start_run()
+    wait_for(lambda: any(e["kind"] == "phase" and e["subject"] == "inject" for e in bed.events()))
+    assert bed.gameday("halt", "--target", "local", "--reason", "enough for today").returncode == 0
+    assert client.wait(120) == 2
+    refused = bed.gameday(*bed.run_arguments())
+    assert refused.returncode == 20
+    assert "enough for today" in refused.stdout + refused.stderr
+    assert bed.gameday("halt", "--target", "local", "--release").returncode == 0
+    wait_for(lambda: bed.gameday("recover", "--target", "local", "--check").returncode == 0)
 
 
 def test_another_cluster_under_the_same_name_is_refused_by_its_uid(bed):

@@ -10,7 +10,7 @@ import pytest
 from tests.bench.kill_lane import Lane
 from tests.bench.kill_run import Draw, one_run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.testbed, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")
