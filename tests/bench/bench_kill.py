@@ -42,7 +42,8 @@ class Matrix:
         self._console = Console(stderr=True)
         self.outcomes: list[Outcome] = []
         self._known: set[int] = set()
-        self._resume()
+        if len(seeds) > 1:
+            self._resume()
 
     @property
     def counted(self) -> list[Outcome]:
@@ -100,7 +101,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         rows[outcome.draw.who, outcome.draw.signal].append(outcome)
     found = Table("killed", "by", "runs", "broken then", "residues", "passed", "later faults", "restored p50", "max")
     for (who, number), mine in sorted(rows.items()):
-        times = [o.restored_s for o in mine if o.restored_s is not None and o.broken]
+        times = [o.restored_s for o in mine if o.restored_s is not None and (o.broken or o.restored_s)]
         middle, most = (f"{statistics.median(times):.1f} s", f"{max(times):.1f} s") if times else ("-", "-")
         counts = (
             len(mine), sum(bool(o.broken) for o in mine), sum(bool(o.residue) for o in mine),

@@ -22,6 +22,9 @@ WHO = ("conductor", "chaos child", "load child", "reaper", "API server", "all")
 QUIET_S = 2.0
 """How long the cluster must be as before, with nobody of the run alive, before it counts as restored."""
 
+NOTICE_S = 1.0
+"""How long the loss of a child may go unnoticed; a fault that was granted before goes on to its own end."""
+
 LEASE_LIMIT_S = 25.0
 STEPS = ("permit", "undo-recorded", "acted", "evidence")
 LIGHT_FAULTS = ("kill-a-pod", "scale-away", "drain-a-node", "unplug-devices")
@@ -57,6 +60,7 @@ class Outcome:
 
     Attributes:
         draw: Who, how, when.
+        struck_s: Time of the run's last event when the signal was sent.
         counted: Whether anybody was there to be killed before the run had ended.
         exit_status: Of `gameday run`.
         restored_s: From the signal until the cluster was as before; None where it never was.
@@ -68,6 +72,7 @@ class Outcome:
     """
 
     draw: Draw
+    struck_s: float = 0.0
     counted: bool = False
     exit_status: int = 0
     restored_s: float | None = None
@@ -140,6 +145,8 @@ def one_run(lane: Lane, wanted: Draw) -> Outcome:
     try:
         _strike(lane, psutil.Process(client.pid), client, wanted, journal, found)
         found.exit_status = client.wait(RUN_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        found.residue = ("the run never ended",)
     finally:
         client.kill()
     if found.counted:
@@ -169,6 +176,7 @@ def _strike(
     children = [p for name in ("conductor", "chaos child", "load child") for p in parts[name]]
     struck = [*parts["client"], *children, *parts["reaper"]] if wanted.who == "all" else parts[wanted.who]
     at_s = time.monotonic()
+    found.struck_s = max((e["t_s"] for e in journal.look()), default=0.0)
     found.counted = client.poll() is None and end(struck, signal.Signals[wanted.signal]) > 0
     if found.counted:
         _watch(lane, client, children, at_s, found)
@@ -206,11 +214,12 @@ def _lives(process: psutil.Process) -> bool:
 
 def _judge(lane: Lane, found: Outcome, journal: Journal) -> None:
     events, wanted = journal.look(), found.draw
-    undone = [e["t_s"] for e in events if e["kind"] == "undo"]
+    undone = [e["t_s"] for e in events if e["kind"] == "undo" and e["t_s"] > found.struck_s]
     found.undo_s = round(max(undone) - min(undone), 2) if undone else 0.0
-    stops = [e["t_s"] for e in events if e["kind"] == "stop"]
+    stops = [e["t_s"] for e in events if e["kind"] == "stop"] or [found.struck_s + NOTICE_S]
     granted = [e["t_s"] for e in events if e["kind"] == "fault" and e["detail"].get("step") == "permit"]
-    found.further_faults = sum(t_s > stops[0] for t_s in granted) if stops else 0
+    ended = wanted.who in {"conductor", "chaos child", "load child", "all"}
+    found.further_faults = sum(t_s > stops[0] for t_s in granted) if ended else 0
     bad = [f"residue: {text}" for text in found.residue]
     if found.exit_status == 0 and wanted.who in {"conductor", "chaos child", "load child", "all"}:
         bad.append("it passed")
