@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from harness.model.errors import GameDayError
 from harness.model.fault import FaultPlan
 from harness.model.target import Target
-from harness.ports import Clock, ClusterActor, Observation, Permit, UndoLedger, Victims
+from harness.ports import Clock, ClusterActor, MetricsSource, Observation, Permit, UndoLedger, Victims
 
 R = TypeVar("R")
 Steps: TypeAlias = Generator[float, None, R]
@@ -69,6 +69,7 @@ class FaultContext:
         started_s: When the method started; `FaultPlan.at_s` counts from here.
         plan: The fault whose action is being called, or None between actions.
         target: The run's target: its kind, its helper image, its commands.
+        metrics: The metrics store, for faults whose proof is a counter; None where it cannot be asked.
     """
 
     run_id: str
@@ -83,6 +84,7 @@ class FaultContext:
     started_s: float = 0.0
     plan: FaultPlan | None = None
     target: Target | None = None
+    metrics: MetricsSource | None = None
 
     def tell(self, fault: FaultPlan, step: str, **detail: Any) -> None:
         """Emit one step of a fault (kind ``fault``, see `harness.model.timeline`)."""

@@ -8,6 +8,7 @@ from experiments.faults.container import CRASH_CONTAINERS, HANG_PODS
 from experiments.faults.definition import Fault, PodFault
 from experiments.faults.dependency import METRICS_BLACKOUT, SCALE_DEPENDENCY
 from experiments.faults.drain import DRAIN_NODES
+from experiments.faults.gateway import GATEWAY_FAULT
 from experiments.faults.gpu import EXHAUST_GPUS
 from experiments.faults.job import RUN_JOB
 from experiments.faults.mesh import LITMUS_CHAOS, MESH_CHAOS
@@ -30,6 +31,7 @@ FAULTS: Mapping[str, PodFault | Fault] = {
         EXHAUST_GPUS,
         SCALE_DEPENDENCY,
         METRICS_BLACKOUT,
+        GATEWAY_FAULT,
         THROTTLE_API,
         MESH_CHAOS,
         LITMUS_CHAOS,

@@ -25,10 +25,11 @@ from chaoslib.types import Strategy
 
 from experiments.faults.context import FaultContext, TerminatePods, bound
 from harness.drivers.chaostoolkit_job import ChaosJob, Message, decode_job, encode
+from harness.drivers.prometheus import PrometheusSource
 from harness.drivers.system_clock import RealClock
-from harness.model.errors import GameDayError, SpecError
+from harness.model.errors import GameDayError, PortError, SpecError
 from harness.model.fault import FaultPlan
-from harness.ports import ClusterActor, Observation, Permit, UndoLedger, Victims
+from harness.ports import Clock, ClusterActor, MetricsSource, Observation, Permit, UndoLedger, Victims
 
 PERMIT_LIMIT_S = 10.0
 """Forty polls of the conductor; no answer by then is a denial."""
@@ -231,6 +232,17 @@ def connect_cluster(job: ChaosJob) -> tuple[ClusterActor, UndoLedger, TerminateP
     return KubernetesActor(connect(target), target.commands), ledger, terminator(target.context)
 
 
+def connect_metrics(job: ChaosJob, clock: Clock) -> MetricsSource | None:
+    """Return the job's metrics store; None where it has none or asks for a token, which this process is not given."""
+    if not job.target.prometheus_url:
+        return None
+    try:
+        return PrometheusSource(job.target, clock)
+    except PortError as error:  # faults that are not proven by it go on; one that is has no proof, and says so
+        _logger.warning("no metrics source: %s", error)
+        return None
+
+
 def run_child(control_fd: int, events_fd: int, connect: Connect = connect_cluster) -> int:
     """Do one job.
 
@@ -254,18 +266,20 @@ def run_child(control_fd: int, events_fd: int, connect: Connect = connect_cluste
     except (GameDayError, ValueError) as error:
         _logger.error("%s", error)
         return USAGE
+    clock = RealClock(job.origin_unix_s, job.origin_monotonic_s)
     context = FaultContext(
         run_id=job.run_id,
         seed=job.seed,
         actor=actor,
         ledger=ledger,
-        clock=RealClock(job.origin_unix_s, job.origin_monotonic_s),
+        clock=clock,
         permit=channel.permit,
         emit=channel.emit,
         terminate_pods=terminate_pods,
         stopping=lambda: stop.reason,
         started_s=job.started_s,
         target=job.target,
+        metrics=connect_metrics(job, clock),
     )
     write_journal(Path(job.journal), run_method(job, context, stop))
     return 0

@@ -15,7 +15,7 @@ from harness.model.errors import GameDayError
 from harness.model.experiment import Experiment
 from harness.model.fault import FaultPlan
 from harness.model.target import Target
-from harness.ports import ClusterActor, Observation, PermitOffice, UndoLedger
+from harness.ports import ClusterActor, MetricsSource, Observation, PermitOffice, UndoLedger
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,15 @@ class RunIdentity:
 class FakeChaos:
     """A `ChaosDriver` that runs FAULTS against the twin's actor."""
 
-    def __init__(self, actor: ClusterActor, ledger: UndoLedger, clock: FakeClock, run: RunIdentity) -> None:
+    def __init__(
+        self,
+        actor: ClusterActor,
+        ledger: UndoLedger,
+        clock: FakeClock,
+        run: RunIdentity,
+        metrics: MetricsSource | None = None,
+    ) -> None:
+        self._metrics = metrics
         self._actor, self._ledger, self._clock, self._run = actor, ledger, clock, run
         self._news: list[Observation] = []
         self._steps: Iterator[float] = iter(())
@@ -55,6 +63,7 @@ class FakeChaos:
             stopping=lambda: self._stopping,
             started_s=self._clock.now_s(),
             target=self._run.target,
+            metrics=self._metrics,
         )
         self._steps = self._method(experiment.faults, context)
         self._wake_s, self._running = self._clock.now_s(), True

@@ -49,6 +49,7 @@ class SimulatedGateway:
         endpoints: Returns the pods that serve now.
         random: Seeded source of choices.
         error_ratio: Share of requests that are answered with 500.
+        meet: Draws the fault that a request meets at the entry: seconds it waits, status it is aborted with (0: none).
         answered: Told of each answer.
         by_class: Answers by first digit of their code.
         by_pod: Answers by ``(pod, code)``.
@@ -59,6 +60,7 @@ class SimulatedGateway:
     endpoints: Callable[[], list[SimPod]]
     random: Random
     error_ratio: float = 0.0
+    meet: Callable[[], tuple[float, int]] = lambda: (0.0, 0)
     answered: Callable[[SimRequest], None] = lambda request: None
     by_class: Counter[int] = field(default_factory=Counter)
     by_pod: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -72,14 +74,16 @@ class SimulatedGateway:
         while self._recent and self._recent[0] <= start_s - RATE_WINDOW_S:
             self._recent.popleft()
         self._recent.append(start_s)
-        pods = self.endpoints()
+        delay_s, aborted = self.meet()
+        pods = [] if aborted else self.endpoints()
         if not pods:
-            self.inflight.append(SimRequest(seq, intended_s, start_s, start_s + 0.001, UNAVAILABLE_STATUS, ""))
+            end_s, status = start_s + delay_s + 0.001, aborted or UNAVAILABLE_STATUS
+            self.inflight.append(SimRequest(seq, intended_s, start_s, end_s, status, ""))
             return
         pod = self.random.choice(pods)
         load_ratio = len(self._recent) / RATE_WINDOW_S * CPU_S_PER_REQUEST / (len(pods) * LIMIT_CORES)
         status = self._status(load_ratio)
-        latency_s = BASE_LATENCY_S * (1 + self.random.random()) / (1 - min(load_ratio, 0.9))
+        latency_s = delay_s + BASE_LATENCY_S * (1 + self.random.random()) / (1 - min(load_ratio, 0.9))
         self.cpu_s += CPU_S_PER_REQUEST if status == OK_STATUS else 0.0
         name = pod.fact.name
         self.inflight.append(SimRequest(seq, intended_s, start_s, start_s + latency_s, status, name))

@@ -54,7 +54,22 @@ _EVALUATION: Json = {
     },
 }
 
+GATEWAY_FAULTS: Json = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"namespace": INFRA, "name": "gateway-faults"},
+    "data": {
+        f"gameday.{manager}.{key}": value
+        for manager, status in (("gateway", "503"), ("inference", "503"), ("tool_api", "429"))
+        for key, value in (
+            ("delay_percent", "0"), ("delay_ms", "0"), ("abort_percent", "0"), ("abort_status", status)
+        )
+    },
+}  # fmt: skip
+"""What the gateway's fault filters do: nothing."""
+
 OBJECTS: tuple[Json, ...] = (
+    GATEWAY_FAULTS,
     {
         "apiVersion": "batch/v1",
         "kind": "CronJob",

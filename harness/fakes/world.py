@@ -18,6 +18,7 @@ from harness.fakes.chaos import FakeChaos, RunIdentity
 from harness.fakes.clock import STEP_S, FakeClock
 from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.gateway import BUCKETS_S, SimRequest, SimulatedGateway
+from harness.fakes.gateway_faults import GatewayFaults
 from harness.fakes.kube import FakeActor, FakeLease, FakeObserver, FakeSafety
 from harness.fakes.ledger import FakeLedger
 from harness.fakes.load import FakeLoad
@@ -28,7 +29,7 @@ from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches, passed
 from harness.fakes.workloads import SimPdb, SimPod, SimWorkload
 from harness.model.experiment import Experiment
-from harness.model.fault import UndoRecord
+from harness.model.fault import ObjectRef, UndoRecord
 from harness.model.load import RequestOutcome, whole_share
 from harness.model.selector import parse_selector
 from harness.model.target import Target
@@ -37,6 +38,7 @@ from harness.ports import Drivers
 NAMESPACE, PLANNER, ADAPTER = "agents", "planner", "tool-adapter"
 PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 1, 3
 PDB_MIN_AVAILABLE = 2
+GATEWAY_FAULTS = ObjectRef("v1", "ConfigMap", "gateway-faults", INFRA)
 
 
 def twin_target(experiment: Experiment) -> Target:
@@ -69,6 +71,7 @@ class Twin:
         cluster: Its cluster.
         store: Its objects.
         queue: Its tool-call queue.
+        filters: The gateway's fault filters.
         switches: How it misbehaves.
     """
 
@@ -84,7 +87,8 @@ class Twin:
         self.clock = FakeClock(time.time() if origin_unix_s is None else origin_unix_s)
         self._seed = seed
         random = Random(f"twin/{seed}")  # noqa: S311 - a rehearsal that must repeat
-        self.queue = SimulatedQueue()
+        self.filters = GatewayFaults(seed)
+        self.queue = SimulatedQueue(meet=lambda: self.filters.meet("tool_api"))
         self.cluster = SimulatedCluster(self.clock, random, self.switches.pod_start_s, switches=self.switches)
         self.store = ObjectStore(self.cluster, self.clock)
         self._records: list[UndoRecord] = []
@@ -92,7 +96,9 @@ class Twin:
         self._hpas: list[SimHpa] = []
         self._scaled: list[SimScaledObject] = []
         self._build(experiment)
-        self.gateway = SimulatedGateway(self._endpoints, random, self.switches.error_ratio)
+        self.gateway = SimulatedGateway(
+            self._endpoints, random, self.switches.error_ratio, lambda: self.filters.meet("gateway")
+        )
         self.cluster.lost = lambda name: self.gateway.lose(name, self.clock.now_s())
         self.load = FakeLoad(self.gateway, self.clock, self.switches)
         self.metrics = FakeMetrics(self.clock, self.switches, lambda: self._infra_up("prometheus"))
@@ -170,6 +176,7 @@ class Twin:
     def _step(self, now_s: float) -> None:
         self._lose_pods(now_s)
         self.cluster.step(now_s)
+        self.filters.load((self.store.get(GATEWAY_FAULTS) or {}).get("data") or {})
         self.load.step(now_s)
         self.gateway.step(now_s)
         broker = self._infra_up("redis")
@@ -210,6 +217,7 @@ class Twin:
         gateway = self.gateway
         for digit in range(1, 6):
             yield "gateway_requests_total", {"envoy_response_code_class": str(digit)}, float(gateway.by_class[digit])
+        yield from self.filters.samples()
         below = 0
         for bucket in BUCKETS_S:
             below += gateway.latency_counts[bucket]
@@ -243,7 +251,7 @@ class Twin:
         return Drivers(
             clock=self.clock,
             load=self.load,
-            chaos=FakeChaos(actor, ledger, self.clock, RunIdentity(run_id, self._seed, self.target)),
+            chaos=FakeChaos(actor, ledger, self.clock, RunIdentity(run_id, self._seed, self.target), self.metrics),
             observer=FakeObserver(self.cluster, self.clock, self.target, self.switches, self.store),
             actor=actor,
             metrics=self.metrics,
