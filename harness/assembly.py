@@ -112,10 +112,11 @@ def driver_permissions(experiment: Experiment, target: Target) -> tuple[Permissi
     """Return what the drivers of a run need to be allowed."""
     from harness.drivers.kubernetes.lease import lease_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.ledger import ledger_permissions  # noqa: PLC0415
-    from harness.drivers.kubernetes.observer import observer_permissions  # noqa: PLC0415
+    from harness.drivers.kubernetes.observer import identity_permissions, observer_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.safety import safety_permissions  # noqa: PLC0415
 
     return (
+        *identity_permissions((*experiment.scope.namespaces, target.system_namespace)),
         *observer_permissions(experiment.scope.namespaces, "keda" in experiment.components),
         *ledger_permissions(target.system_namespace),
         *lease_permissions(target.system_namespace),

@@ -26,7 +26,7 @@ def needs(name, namespace):
     experiment = registries.load(registries.experiment_path(name))
     target = replace(TARGET, system_namespace=SYSTEM_NAMESPACE)
     asked = (*assembly.driver_permissions(experiment, target), *assembly.fault_permissions(experiment))
-    here = {"", SYSTEM_NAMESPACE}
+    here = {"", SYSTEM_NAMESPACE, "kube-system"}
     moved = (p if p.namespace in here else replace(p, namespace=namespace) for p in asked)
     return tuple(dict.fromkeys(moved))
 
@@ -74,4 +74,6 @@ def test_a_user_with_exactly_the_printed_rights_passes_the_access_review_and_may
     assert set(observer.allowed(wanted)) == set(wanted)  # the review can refuse
     grant(manifests(f"gameday:{name}:{real_world.namespace}", wanted, subject_of(user, "")))
     real_world.until(lambda: not observer.allowed(wanted) or None, f"rights of {user}")
+    assert observer.identify().user == user  # what comes first of all
+    assert observer.namespace_labels(real_world.namespace) is not None
     assert set(observer.allowed(UNRELATED)) == set(UNRELATED)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.drivers.kubernetes.observer import KubernetesObserver, observer_permissions
+from harness.drivers.kubernetes.observer import KubernetesObserver, identity_permissions, observer_permissions
 from harness.drivers.kubernetes.resources import (
     DEPLOYMENTS,
     EVENTS,
@@ -124,3 +124,8 @@ def test_the_permissions_that_are_asked_for_cover_lists_and_watches_once_each():
                 "list resourcequotas in agents", "list pods.metrics.k8s.io in agents"}  # fmt: skip
     assert expected <= set(texts)
     assert "watch resourcequotas in agents" not in texts
+
+
+def test_a_cluster_is_told_by_reading_kube_system_and_each_namespace_itself():
+    texts = [str(p) for p in identity_permissions(("agents", "gameday-system"))]
+    assert texts == [f"get namespaces in {name}" for name in ("kube-system", "agents", "gameday-system")]

@@ -212,3 +212,9 @@ def observer_permissions(namespaces: Sequence[str], keda: bool) -> tuple[Permiss
             found += [Permission(verb, kind.plural, kind.group, "", namespace) for verb in verbs]
         found.append(Permission("list", POD_METRICS.plural, POD_METRICS.group, "", namespace))
     return tuple(found)
+
+
+def identity_permissions(namespaces: Sequence[str]) -> tuple[Permission, ...]:
+    """Return what identity and opt-in labels need: to read kube-system and each namespace itself."""
+    every = dict.fromkeys(("kube-system", *namespaces))
+    return tuple(Permission("get", NAMESPACES.plural, "", "", namespace) for namespace in every)
