@@ -18,10 +18,10 @@ from experiments.faults.targets import TargetError
 from harness.model.errors import PortError
 from harness.model.fault import Effect, Loss, ObjectRef, Permission
 from harness.model.pointer import escape
+from harness.model.restoration import SWITCH_CONFIG_MAP as CONFIG_MAP
 from harness.model.target import Target
 from harness.ports import ClusterActor
 
-CONFIG_MAP = "gateway-faults"
 SIGNAL = "gateway_faults_injected"
 """Signal of the query pack: Envoy's counters of injected faults, with ``__name__`` and Envoy's own labels."""
 

@@ -11,7 +11,7 @@ from harness.fakes.objects import ObjectStore
 from harness.model.experiment import Scope
 from harness.model.facts import HpaFact, ScaledObjectFact
 from harness.model.fault import RUN_LABEL
-from harness.model.restoration import TRACE_ANNOTATION
+from harness.model.restoration import SWITCH_CONFIG_MAP, TRACE_ANNOTATION
 
 _OURS = ("gameday.local/", "testbed.gameday.local/")
 _HELPERS = (("v1", "Pod"), ("batch/v1", "Job"), ("v1", "ConfigMap"), ("apps/v1", "Deployment"))
@@ -38,6 +38,7 @@ def fingerprint_of(cluster: SimulatedCluster, store: ObjectStore, scope: Scope, 
         }
     for namespace in dict.fromkeys((*scope.namespaces, system)):
         found |= dict(_helpers(store, namespace))
+        found |= dict(_switch(store, namespace))
     return dict(sorted(found.items()))
 
 
@@ -78,3 +79,8 @@ def _helpers(store: ObjectStore, namespace: str) -> Iterator[tuple[str, Any]]:
             labels = obj["metadata"].get("labels") or {}
             if RUN_LABEL in labels:
                 yield f"helper:{kind}/{namespace}/{obj['metadata']['name']}", {RUN_LABEL: labels[RUN_LABEL]}
+
+
+def _switch(store: ObjectStore, namespace: str) -> Iterator[tuple[str, Any]]:
+    for obj in store.find("v1", "ConfigMap", namespace, field_selector=f"metadata.name={SWITCH_CONFIG_MAP}"):
+        yield f"ConfigMap/{namespace}/{SWITCH_CONFIG_MAP}", {"data": obj["data"], **_annotated(obj["metadata"])}

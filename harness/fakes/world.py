@@ -31,6 +31,7 @@ from harness.fakes.workloads import SimPdb, SimPod, SimWorkload
 from harness.model.experiment import Experiment
 from harness.model.fault import ObjectRef, UndoRecord
 from harness.model.load import RequestOutcome, whole_share
+from harness.model.restoration import SWITCH_CONFIG_MAP
 from harness.model.selector import parse_selector
 from harness.model.target import Target
 from harness.ports import Drivers
@@ -38,7 +39,7 @@ from harness.ports import Drivers
 NAMESPACE, PLANNER, ADAPTER = "agents", "planner", "tool-adapter"
 PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 1, 3
 PDB_MIN_AVAILABLE = 2
-GATEWAY_FAULTS = ObjectRef("v1", "ConfigMap", "gateway-faults", INFRA)
+GATEWAY_FAULTS = ObjectRef("v1", "ConfigMap", SWITCH_CONFIG_MAP, INFRA)
 
 
 def twin_target(experiment: Experiment) -> Target:

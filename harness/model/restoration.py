@@ -105,3 +105,7 @@ def recreated(record: UndoRecord) -> dict[str, Any]:
     body.pop("status", None)
     body["metadata"] = {key: value for key, value in body["metadata"].items() if key not in _SERVER_MADE}
     return {**body, "apiVersion": record.api_version, "kind": record.kind}
+
+
+SWITCH_CONFIG_MAP = "gateway-faults"
+"""ConfigMap whose values are a switch: what the gateway's fault filters do (docs/testbed.md)."""

@@ -6,7 +6,7 @@ from tests.unit.twin_runs import rehearse
 
 GREEN = (
     "pod-kill-under-burst", "queue-burst", "node-drain-under-burst", "node-loss", "gpu-exhaustion", "metrics-blackout",
-    "spot-reclaim-evaluation", "cascade",
+    "spot-reclaim-evaluation", "cascade", "tool-api-rate-limit",
 )  # fmt: skip
 
 
@@ -53,6 +53,9 @@ def test_a_seed_repeats_a_rehearsal_event_for_event():
         ("cascade", {"undo_fails": True}, "restored", "FAIL", "not taken back"),
         ("prometheus-outage", {"undo_partial": True}, "restored", "FAIL", "replicas was 1"),
         ("broker-outage", {"error_ratio": 0.05}, "error-budget", "FAIL", "requests were bad"),
+        ("tool-api-rate-limit", {"error_ratio": 0.05}, "error-budget", "FAIL", "requests were bad"),
+        ("tool-api-rate-limit", {"undo_partial": True}, "restored", "FAIL", 'abort_percent was "0", is "100"'),
+        ("tool-api-rate-limit", {"fault_absent": True}, "queue-backlog", "INCONCLUSIVE", "ABSENT"),
     ],
 )
 def test_what_is_wrong_with_the_platform_shows_in_its_item_for_its_reason(name, switches, item, outcome, reason):

@@ -9,9 +9,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from experiments.faults.context import FaultContext, FaultError, drive
-from experiments.faults.gateway import CONFIG_MAP, GATEWAY_FAULT, SIGNAL
+from experiments.faults.gateway import GATEWAY_FAULT, SIGNAL
 from harness.model.errors import PortError
 from harness.model.fault import FaultPlan, ObjectRef, UndoRecord
+from harness.model.restoration import SWITCH_CONFIG_MAP as CONFIG_MAP
 from harness.model.signal import Signal
 from harness.model.target import Target
 from harness.ports import Observation, Permit

@@ -40,9 +40,9 @@ class Rehearsal:
     twin: Twin
 
 
-def rehearse(name: str, seed: int = 7, **switches: object) -> Rehearsal:
-    """Run an experiment against a twin that misbehaves as asked."""
-    experiment = registries.load(registries.experiment_path(name))
+def rehearse(name: str | Path, seed: int = 7, **switches: object) -> Rehearsal:
+    """Run a shipped experiment, or a file, against a twin that misbehaves as asked."""
+    experiment = registries.load(name if isinstance(name, Path) else registries.experiment_path(name))
     twin = Twin(experiment, seed, Switches(**switches), ORIGIN.timestamp())  # type: ignore[arg-type]
     drivers, journal = twin.drivers(Path("."), "rehearsal"), Events()
     kinds = [ASSERTIONS[spec.kind] for spec in experiment.assertions]
@@ -59,7 +59,7 @@ def rehearse(name: str, seed: int = 7, **switches: object) -> Rehearsal:
         journal=journal,
         stop=StopFlag(),
     )
-    record = _record(name, seed, conductor.run(), journal, experiment)
+    record = _record(experiment.name, seed, conductor.run(), journal, experiment)
     return Rehearsal(record, {v.assertion: v for v in judge(record, ASSERTIONS, ASSUMPTIONS).verdicts}, twin)
 
 

@@ -27,7 +27,7 @@ from harness.drivers.kubernetes.resources import (
     list_all,
 )
 from harness.model.fault import RUN_LABEL, UNDO_LABEL
-from harness.model.restoration import TRACE_ANNOTATION
+from harness.model.restoration import SWITCH_CONFIG_MAP, TRACE_ANNOTATION
 
 _CONTROLLER_TAINTS = "node.kubernetes.io/"
 _OUR_ANNOTATIONS = ("gameday.local/", "testbed.gameday.local/")
@@ -58,7 +58,7 @@ def read_fingerprint(connection: Connection, namespaces: Iterable[str], keda: bo
                 spec = object_print(kind.kind, obj, scaled)
                 if spec is not None:
                     found[_key(kind, obj)] = spec
-        found |= _helpers(connection, namespace)
+        found |= _helpers(connection, namespace) | _switch(connection, namespace)
     return dict(sorted(found.items()))
 
 
@@ -69,6 +69,15 @@ def _helpers(connection: Connection, namespace: str) -> dict[str, Any]:
         for obj in list_all(connection, kind, namespace, {"labelSelector": f"{RUN_LABEL},!{UNDO_LABEL}"})[0]:
             found[f"helper:{_key(kind, obj)}"] = {RUN_LABEL: obj["metadata"]["labels"][RUN_LABEL]}
     return found
+
+
+def _switch(connection: Connection, namespace: str) -> dict[str, Any]:
+    query = {"fieldSelector": f"metadata.name={SWITCH_CONFIG_MAP}"}  # a list: the right to list them is there already
+    found = list_all(connection, CONFIG_MAPS, namespace, query)[0]
+    return {
+        _key(CONFIG_MAPS, obj): {"data": obj.get("data") or {}, "annotations": our_annotations(obj["metadata"])}
+        for obj in found
+    }
 
 
 def node_print(node: Json) -> dict[str, Any]:
