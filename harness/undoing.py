@@ -51,7 +51,14 @@ class Undoing:
         if plan.hold_s is None:
             return False
         proven_s = self._pulse.proven_s.get(plan.name, math.inf)
-        return plan.name in self._pulse.failed or self._pulse.now_s >= proven_s + plan.hold_s
+        over = self._pulse.now_s >= proven_s + plan.hold_s
+        return over or plan.name in self._pulse.failed or (self._orphaned and plan.name not in self._pulse.proven_s)
+
+    @property
+    def _orphaned(self) -> bool:
+        """Tell whether the method died: a fault that it left without proof has nobody who would ever prove it."""
+        chaos = self._drivers.chaos
+        return bool(chaos.failure) and not chaos.running
 
     def undo_all(self) -> None:
         """Take back whatever is open, last in first out; then tell of what the reaper took back meanwhile."""

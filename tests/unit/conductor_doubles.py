@@ -86,6 +86,7 @@ class World:
         self.trouble = "the halt lever was pulled by somebody: enough"
         self.fault_seen = ()
         self.open = None
+        self.chaos_failure = ""
 
     def log(self, *call):
         self.calls.append(call[0] if len(call) == 1 else call)
@@ -220,6 +221,7 @@ class Chaos:
             if self.w.chaos_raises:
                 raise self.w.chaos_raises
             permit = self.office.permit("kill")
+            self.failure = self.w.chaos_failure or self.failure
             self.w.log("fault", permit.granted)
             return [Observation(self.w.clock.now_s(), "chaos", "fault", "kill", detail) for detail in self.w.fault_seen]
         return ()

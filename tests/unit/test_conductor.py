@@ -329,3 +329,12 @@ def test_a_fault_that_has_no_hold_is_taken_back_in_the_recovery_phase_only():
     Run(world).go()
 
     assert world.calls.index("load.ask_to_stop") < world.calls.index("undo") < world.calls.index("load.stop")
+
+
+def test_a_fault_whose_method_died_before_its_proof_is_taken_back_while_the_load_goes_on():
+    world = World()
+    world.open, world.chaos_failure = [held_record()], "the chaos child was killed"
+    outcome = Run(world, replace(EXPERIMENT, faults=(replace(EXPERIMENT.faults[0], hold_s=5.0),))).go()
+
+    assert world.calls.index("undo") < world.calls.index("load.ask_to_stop")
+    assert [record["done"] for record in outcome.undo] == [True]
