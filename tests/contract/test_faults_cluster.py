@@ -8,11 +8,13 @@ import pytest
 
 from experiments.faults.context import FaultContext, FaultError, drive
 from experiments.faults.registry import FAULTS
+from harness.drivers.kubernetes.connection import Call
 from harness.model.fault import FaultPlan, ObjectRef
 from harness.model.target import Target
 from harness.ports import Observation, Permit
 from harness.undo import recover
 from tests.contract.cluster_world import SYSTEM_NAMESPACE, RealWorld, WallClock
+from tests.contract.served_api import SERVICE, served_api
 
 pytestmark = pytest.mark.testbed
 
@@ -86,6 +88,34 @@ def stage(real_world: RealWorld) -> Iterator[Stage]:
     yield found
     recover(real_world.ledger(), found.clock, RUN)
     real_world.ledger().close(RUN)
+
+
+def holders(stage: Stage) -> list[Any]:
+    return list(stage.world.actor().find("v1", "Pod", SYSTEM_NAMESPACE, "gameday.local/helper=hold"))
+
+
+@pytest.fixture
+def urgent(real_world: RealWorld) -> Iterator[Callable[[str], ObjectRef]]:
+    """Ask for one device at a priority above that of helper pods; the class and the pod go with the test."""
+    ref = ObjectRef("v1", "Pod", "urgent", real_world.namespace)
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    real_world._post(classes, {"metadata": {"name": real_world.namespace}, "value": 1000})
+
+    def create(resource: str) -> ObjectRef:
+        devices = {"requests": {resource: "1"}, "limits": {resource: "1"}}
+        container = {"name": "main", "image": "sleep", "command": ["sleep", "600"], "resources": devices}
+        spec = {
+            "containers": [container],
+            "priorityClassName": real_world.namespace,
+            "tolerations": [{"operator": "Exists"}],
+            "terminationGracePeriodSeconds": 1,
+        }
+        real_world._post(f"/api/v1/namespaces/{ref.namespace}/pods", {"metadata": {"name": ref.name}, "spec": spec})
+        return ref
+
+    yield create
+    path = f"{classes}/{real_world.namespace}"
+    real_world._admin.send(Call("delete the class", "DELETE", path))
 
 
 def cordoned(node: dict[str, Any]) -> bool:
@@ -224,6 +254,23 @@ def test_g02_held_gpus_leave_a_canary_pending_and_the_holders_go_with_the_undo(s
     assert stage.world.actor().find("v1", "Pod", SYSTEM_NAMESPACE, "gameday.local/helper") == []
 
 
+def test_held_gpus_give_way_to_a_pod_of_higher_priority_and_the_rest_go_with_the_undo(stage, urgent):
+    """Devices that are held at priority 0 are no wall: the scheduler preempts a holder for what matters more."""
+    stage.carry_out("exhaust_gpus", backend="hold")
+    before = {p["metadata"]["uid"] for p in holders(stage)}
+    ref = urgent(GPU)
+
+    def runs():
+        pod = stage.get(ref)
+        return pod if pod.get("status", {}).get("phase") == "Running" else None
+
+    assert stage.until(runs, "the urgent pod runs")["spec"]["nodeName"] == "gpu-1"
+    stage.until(lambda: len(holders(stage)) == 3, "one holder is preempted")
+    assert len(before) == 4 and {p["metadata"]["uid"] for p in holders(stage)} < before
+    stage.undo()
+    assert holders(stage) == [] and runs()
+
+
 def test_g01_unplugged_gpus_are_gone_from_capacity_and_allocatable_and_come_back(stage):
     stage.carry_out("exhaust_gpus", backend="unplug")
     status = stage.get(GPU_NODE)["status"]
@@ -301,6 +348,23 @@ def test_a23_a_graceful_delete_is_no_kill_and_says_so(stage):
 
 def test_without_a_metrics_api_there_is_none_to_take_away(stage):
     assert "no metrics API is registered" in stage.preview("metrics_blackout").problem
+
+
+def test_a_metrics_api_is_taken_away_as_the_api_server_sees_it_and_comes_back(stage):
+    with served_api(stage.world) as name:
+        ref = ObjectRef("apiregistration.k8s.io/v1", "APIService", name)
+
+        def available():
+            conditions = (stage.get(ref).get("status") or {}).get("conditions") or ()
+            return next((c["status"] for c in conditions if c["type"] == "Available"), "Unknown")
+
+        stage.until(lambda: available() == "True", "the API server reaches the API")
+        told = stage.carry_out("metrics_blackout", api=name)
+        assert told["effect"] == "CONFIRMED" and available() == "False"
+        assert "is not Available already" in stage.preview("metrics_blackout", api=name).problem
+        stage.undo()
+        stage.until(lambda: available() == "True", "the API answers again")
+        assert stage.get(ref)["spec"]["service"]["name"] == SERVICE and marks(stage.get(ref)) == []
 
 
 def test_undoing_twice_changes_nothing_more(stage):
