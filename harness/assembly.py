@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness import registries
 from harness.client import Job
 from harness.definitions import Probe
 from harness.drivers.system_clock import RealClock
@@ -97,15 +96,6 @@ def _operations(experiment: Experiment, target: Target) -> set[str]:
     """Return how the run's changes are taken back: what the reaper must be able to do."""
     commands = any(plan.loss is Loss.NODE for plan in experiment.faults) and target.kind != "local"
     return {plan.undo for plan in experiment.faults} | ({"command"} if commands else set())
-
-
-def fault_permissions(experiment: Experiment) -> tuple[Permission, ...]:
-    """Return what the faults of an experiment, and their undo, need to be allowed."""
-    known = registries.faults()
-    entries = [(known[plan.action], plan.arguments) for plan in experiment.faults]
-    wanted = [p for fault, arguments in entries for p in fault.permissions(arguments)]
-    wanted += [p for fault, arguments in entries for p in fault.undo_permissions(arguments)]
-    return tuple(dict.fromkeys(wanted))
 
 
 def driver_permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness import assembly, exits, registries
+from harness import assembly, exits, preflight, registries
 from harness.client import Job
 from harness.dry_run import DryRun
 from harness.model.errors import SpecError
@@ -32,7 +32,7 @@ def look_only(experiment: Experiment, job: Job) -> DryRun:
     parts = assembly.rehearsal(experiment, job) if job.rehearse else assembly.real(experiment, job)
     with tempfile.TemporaryDirectory(prefix="gameday-dry-run-") as folder:
         drivers = parts.drivers(Path(folder), "dry-run")
-        needed = (*parts.permissions, *assembly.fault_permissions(experiment))
+        needed = (*parts.permissions, *preflight.fault_permissions(experiment, registries.faults()))
         found = DryRun(experiment, parts.target, drivers, registries.faults(), needed, job.seed)
         found.run()
     return found
@@ -75,6 +75,9 @@ def print_rbac(name: str, settings: str, target: str, user: str, service_account
             "--user, --service-account", "", str(error), "--user NAME or --service-account NS/NAME"
         ) from None
     where = resolve_target(load_settings(Path(settings)), target)
-    needed = (*assembly.driver_permissions(experiment, where), *assembly.fault_permissions(experiment))
+    needed = (
+        *assembly.driver_permissions(experiment, where),
+        *preflight.fault_permissions(experiment, registries.faults()),
+    )
     click.echo(as_yaml(manifests(f"gameday:{experiment.name}", needed, subject)), nl=False)
     return exits.HELD

@@ -184,9 +184,7 @@ class Conductor:
         self._wait_scrapes()
 
     def _permissions(self) -> tuple[Permission, ...]:
-        entries = [(self._faults[plan.action], plan.arguments) for plan in self._experiment.faults]
-        wanted = [p for fault, arguments in entries for p in fault.permissions(arguments)]
-        wanted += [p for fault, arguments in entries for p in fault.undo_permissions(arguments)]
+        wanted = preflight.fault_permissions(self._experiment, self._faults)
         return tuple(dict.fromkeys((*self._base_permissions, *wanted)))
 
     def _facts(self) -> dict[str, Any]:

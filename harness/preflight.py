@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.definitions import FaultDefinition
 from harness.model.experiment import AssertionSpec, Experiment
 from harness.model.facts import Fact, HpaFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.fault import Permission
 from harness.model.selector import parse_selector
 
 Facts = Mapping[str, Sequence[Fact]]
@@ -164,3 +166,11 @@ def unready_workloads(
         fresh = metrics.get(workload.namespace, {})
         lacks += [f"pod {p.subject} has no metrics yet" for p in mine if p.ready and p.name not in fresh]
     return tuple(lacks)
+
+
+def fault_permissions(experiment: Experiment, faults: Mapping[str, FaultDefinition]) -> tuple[Permission, ...]:
+    """Return what the faults of an experiment, and their undo, need to be allowed."""
+    entries = [(faults[plan.action], plan.arguments) for plan in experiment.faults]
+    wanted = [p for fault, arguments in entries for p in fault.permissions(arguments)]
+    wanted += [p for fault, arguments in entries for p in fault.undo_permissions(arguments)]
+    return tuple(dict.fromkeys(wanted))

@@ -12,7 +12,6 @@ from typing import Any
 from experiments.faults.context import Steps
 from experiments.faults.definition import POD_ARGUMENTS, Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.sequence import Deed, Selected, Work
 from experiments.faults.targets import TargetError, choose, victims
 from harness.model.facts import PodFact
@@ -74,7 +73,7 @@ class Hang:
             hung = [p for p, pod in zip(now, pods, strict=True) if p and p.uid == pod.uid and not p.ready]
             return len(hung) == len(pods), f"{len(hung)} of {len(pods)} pods hang (the same uid, not Ready)"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 class Crash:
@@ -114,7 +113,7 @@ class Crash:
             ]
             return len(again) == len(pods), f"{len(again)} of {len(pods)} pods count a restart more"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def hang_pods(**arguments: Any) -> dict[str, Any]:

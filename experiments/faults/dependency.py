@@ -11,7 +11,6 @@ from typing import Any
 from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
 from harness.model.fault import Loss, ObjectRef, Permission
@@ -69,7 +68,7 @@ class Scale:
             there = len(pods) == wanted or (len(pods) < wanted and not up)
             return there, f"{ref} has {len(pods)} Ready pods of {wanted} asked for"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def _workload_ref(arguments: Mapping[str, Any]) -> ObjectRef:
@@ -135,7 +134,7 @@ class MetricsBlackout:
             gone = _is(conditions, "Available", "False")
             return gone, f"{ref} is {'not available' if gone else 'still available'}"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def _api_service_ref(arguments: Mapping[str, Any]) -> ObjectRef:

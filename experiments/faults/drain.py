@@ -14,8 +14,7 @@ from experiments.faults.context import FaultContext, Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.drain_plan import Entry, Fate, lowest_replicas_notes, plan_drain, read_budget
 from experiments.faults.evidence import Evidence
-from experiments.faults.node_loss import evidence_limit_s
-from experiments.faults.nodes import choose_nodes, cordoned, node_ref, node_schema, pods_on
+from experiments.faults.nodes import choose_nodes, cordoned, node_ref, node_schema, node_undo_needs, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
 from harness.model.errors import PortError
@@ -176,7 +175,7 @@ def _empty(work: Work, drain: NodeDrain, started_s: float) -> Steps[None]:
     """Evict until no pod that must go is left on the node, the limit passes, or a stop is asked for."""
     context = work.context
     within_s = float(work.arguments.get("within_s", DEFAULT_WITHIN_S))
-    deadline_s = min(context.clock.now_s() + within_s, started_s + evidence_limit_s(work))
+    deadline_s = min(context.clock.now_s() + within_s, started_s + work.evidence_limit_s)
     told: dict[str, str] = {}
     while True:
         _look(context, drain, force=bool(work.arguments.get("force", False)))
@@ -345,11 +344,6 @@ def _needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
     )
 
 
-def _undo_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
-    del arguments
-    return (Permission("get", "nodes"), Permission("patch", "nodes"))
-
-
 DRAIN_NODES = Fault(
     name="drain_nodes",
     module=__name__,
@@ -357,7 +351,7 @@ DRAIN_NODES = Fault(
     evidence="the node is cordoned and every pod that must go is gone, by uid; or a budget blocks it, as expected",
     conduct=Drain(),
     needs=_needs,
-    undo_needs=_undo_needs,
+    undo_needs=node_undo_needs,
     undo="patch",
     arguments_schema=node_schema(
         expect={"enum": ["drained", "blocked"], "description": "what is to happen"},

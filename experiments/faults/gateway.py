@@ -12,7 +12,6 @@ from typing import Any
 from experiments.faults.context import FaultContext, Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
 from harness.model.errors import PortError
@@ -75,7 +74,7 @@ class GatewayFault:
             told = ", ".join(f"{rise:g} {what}" for what, rise in rises.items())
             return all(rises.values()), f"Envoy injected {told} at {work.arguments['part']}"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def _switch(arguments: Mapping[str, Any]) -> ObjectRef:

@@ -14,7 +14,6 @@ from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import LOOK_EVERY_S, Evidence, wait_for
 from experiments.faults.gpu_plan import device_count, free_devices, unschedulable_message
 from experiments.faults.helper_pods import helper_name, waiting_pod
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.nodes import node_ref, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
@@ -97,7 +96,7 @@ class GpuExhaustion:
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
         """Wait until the holders run, then until a canary is refused for lack of the resource."""
         if deed.found:
-            held = yield from wait_for(work.context, lambda: _bound(work, deed.found), evidence_limit_s(work))
+            held = yield from wait_for(work.context, lambda: _bound(work, deed.found), work.evidence_limit_s)
             if held.effect is not Effect.CONFIRMED:
                 return held
         canary = work.create(
@@ -199,7 +198,7 @@ def _refused(work: Work, ref: ObjectRef) -> Steps[Evidence]:
         since_s.append(context.clock.now_s())
         return since_s[-1] - since_s[0] >= STEADY_S, f"a canary stays Pending: {said}"
 
-    return (yield from wait_for(context, look, evidence_limit_s(work)))
+    return (yield from wait_for(context, look, work.evidence_limit_s))
 
 
 def exhaust_gpus(**arguments: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
 from harness.model.fault import Loss, ObjectRef, Permission
@@ -57,7 +56,7 @@ class RunJob:
             phases = [str((pod.get("status") or {}).get("phase", "Unknown")) for pod in pods]
             return "Running" in phases, f"Job {meta['name']}: pods {', '.join(phases) or 'none'}"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def run_job(**arguments: Any) -> dict[str, Any]:

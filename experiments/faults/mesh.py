@@ -13,7 +13,6 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.helper_pods import helper_name
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.sequence import Deed, Selected, Work
 from experiments.faults.targets import TargetError, eligible, victims
 from harness.model.fault import Loss, ObjectRef, Permission
@@ -84,7 +83,7 @@ class MeshChaos:
             told = {str(c["type"]): str(c["status"]) for c in conditions}
             return told.get("AllInjected") == "True", f"{ref}: {told or 'its controller has said nothing'}"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 class LitmusChaos:
@@ -130,7 +129,7 @@ class LitmusChaos:
             told = [str(one.get("status", "")) for one in status.get("experiments") or ()]
             return "Running" in told, f"{ref}: {', '.join(told) or status.get('engineStatus') or 'nothing said'}"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def mesh_chaos(**arguments: Any) -> dict[str, Any]:

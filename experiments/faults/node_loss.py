@@ -13,7 +13,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.drain_plan import Fate, plan_drain
 from experiments.faults.evidence import Evidence, wait_for
-from experiments.faults.nodes import choose_nodes, node_ready, node_ref, node_schema, pods_on
+from experiments.faults.nodes import choose_nodes, node_ready, node_ref, node_schema, node_undo_needs, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
 from harness.model.errors import PortError
@@ -69,12 +69,7 @@ class NodeLoss:
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
         """Wait until the control plane misses them."""
         names = [str(victim["name"]) for victim in deed.hit]
-        return (yield from wait_for(work.context, lambda: _missed(work.context.actor, names), evidence_limit_s(work)))
-
-
-def evidence_limit_s(work: Work) -> float:
-    """Return how long a fault may take to prove itself: what its maximum hold leaves beside its hold."""
-    return work.plan.max_hold_s - (work.plan.hold_s or 0.0)
+        return (yield from wait_for(work.context, lambda: _missed(work.context.actor, names), work.evidence_limit_s))
 
 
 def _stop(work: Work, victim: Mapping[str, str]) -> None:
@@ -185,11 +180,6 @@ def _reclaim_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
     return (*_needs(arguments), Permission("create", "pods", "", "eviction"))
 
 
-def _undo_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
-    del arguments
-    return (Permission("get", "nodes"), Permission("patch", "nodes"))
-
-
 _EVIDENCE = "the control plane says NotReady and has tainted the node for it"
 
 LOSE_NODES = Fault(
@@ -199,7 +189,7 @@ LOSE_NODES = Fault(
     evidence=_EVIDENCE,
     conduct=NodeLoss(),
     needs=_needs,
-    undo_needs=_undo_needs,
+    undo_needs=node_undo_needs,
     undo="patch",
     arguments_schema=node_schema(),
 )
@@ -211,7 +201,7 @@ RECLAIM_SPOT_NODES = Fault(
     evidence=_EVIDENCE,
     conduct=SpotReclaim(),
     needs=_reclaim_needs,
-    undo_needs=_undo_needs,
+    undo_needs=node_undo_needs,
     undo="patch",
     arguments_schema=node_schema(
         grace_s={"type": "number", "minimum": 0, "description": "seconds between notice and loss (10)"},

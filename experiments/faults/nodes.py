@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.faults.targets import TargetError, asked_of
-from harness.model.fault import ObjectRef
+from harness.model.fault import ObjectRef, Permission
 from harness.model.selector import parse_selector, selector_text
 from harness.ports import ClusterActor
 
@@ -126,3 +126,9 @@ def _named(actor: ClusterActor, name: str) -> Json:
 def pods_on(actor: ClusterActor, node: str) -> Sequence[Json]:
     """List every pod that is bound to a node, of every namespace."""
     return actor.find("v1", "Pod", field_selector=f"spec.nodeName={node}")
+
+
+def node_undo_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
+    """Return what taking a change of a node back needs to be allowed."""
+    del arguments
+    return (Permission("get", "nodes"), Permission("patch", "nodes"))

@@ -112,6 +112,11 @@ class Work:
         """Arguments of the action."""
         return self.plan.arguments
 
+    @property
+    def evidence_limit_s(self) -> float:
+        """How long the fault may take to prove itself: what its maximum hold leaves beside its hold."""
+        return self.plan.max_hold_s - (self.plan.hold_s or 0.0)
+
     def touch(self) -> None:
         """Say that something is changed from here on.
 

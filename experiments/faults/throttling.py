@@ -12,7 +12,6 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.helper_pods import helper_name
-from experiments.faults.node_loss import evidence_limit_s
 from experiments.faults.sequence import Deed, Selected, Work
 from experiments.faults.targets import TargetError
 from harness.model.fault import Loss, ObjectRef, Permission
@@ -76,7 +75,7 @@ class Throttling:
             told = next((str(c["status"]) for c in conditions if c["type"] == "Dangling"), "not said")
             return told == "False", f"FlowSchema {ref.name} leads to a level without seats (Dangling: {told})"
 
-        return (yield from wait_for(work.context, look, evidence_limit_s(work)))
+        return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
 def _ourselves(actor: ClusterActor) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import assembly, registries
+from harness import assembly, preflight, registries
 from harness.drivers.kubernetes import kubeconfig
 from harness.drivers.kubernetes.connection import Call, Connection
 from harness.drivers.kubernetes.observer import KubernetesObserver
@@ -25,7 +25,10 @@ def needs(name, namespace):
     """Return what an experiment needs, with the test's namespace for those of the platform."""
     experiment = registries.load(registries.experiment_path(name))
     target = replace(TARGET, system_namespace=SYSTEM_NAMESPACE)
-    asked = (*assembly.driver_permissions(experiment, target), *assembly.fault_permissions(experiment))
+    asked = (
+        *assembly.driver_permissions(experiment, target),
+        *preflight.fault_permissions(experiment, registries.faults()),
+    )
     here = {"", SYSTEM_NAMESPACE, "kube-system"}
     moved = (p if p.namespace in here else replace(p, namespace=namespace) for p in asked)
     return tuple(dict.fromkeys(moved))
