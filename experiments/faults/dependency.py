@@ -5,9 +5,10 @@ Each is a change of one API object, so that it is the same everywhere and is tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from experiments.faults.conditions import condition_is
 from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
@@ -90,12 +91,7 @@ def _autoscaler_of(actor: ClusterActor, ref: ObjectRef) -> str:
 
 
 def _ready(pod: Json) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return not pod["metadata"].get("deletionTimestamp") and _is(conditions, "Ready", "True")
-
-
-def _is(conditions: Sequence[Json], kind: str, status: str) -> bool:
-    return any(c["type"] == kind and c["status"] == status for c in conditions)
+    return not pod["metadata"].get("deletionTimestamp") and condition_is(pod, "Ready")
 
 
 class MetricsBlackout:
@@ -113,7 +109,7 @@ class MetricsBlackout:
         service = (found.get("spec") or {}).get("service")
         if not service:
             raise TargetError(f"{ref} is served by the API server itself and cannot be taken away")
-        if not _is((found.get("status") or {}).get("conditions") or (), "Available", "True"):
+        if not condition_is(found, "Available"):
             raise TargetError(f"{ref} is not Available already")
         return Selected(1, victims_of([found]), (f"{ref}: service back to {service['name']}",))
 
@@ -130,8 +126,7 @@ class MetricsBlackout:
 
         def look() -> tuple[bool, str]:
             found = work.context.actor.get(ref) or {}
-            conditions = (found.get("status") or {}).get("conditions") or ()
-            gone = _is(conditions, "Available", "False")
+            gone = condition_is(found, "Available", "False")
             return gone, f"{ref} is {'not available' if gone else 'still available'}"
 
         return (yield from wait_for(work.context, look, work.evidence_limit_s))

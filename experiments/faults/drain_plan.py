@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from experiments.faults.conditions import condition_is
 from harness.model.selector import selects
 
 Json = Mapping[str, Any]
@@ -178,14 +179,9 @@ def _hopeless(pod: Json, counted: Sequence[Budget]) -> str:
         names = ", ".join(budget.name for budget in counted)
         return f"{len(counted)} budgets count it ({names}), and the API server evicts no such pod (it answers 500)"
     for budget in counted:
-        if budget.never and not (budget.always_allow and not _ready(pod)):
+        if budget.never and not (budget.always_allow and not condition_is(pod, "Ready")):
             return f"{budget.describe()} of {budget.expected} expected: none may ever go"
     return ""
-
-
-def _ready(pod: Json) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def lowest_replicas_notes(hpas: Sequence[Json], pdbs: Sequence[Json]) -> tuple[str, ...]:

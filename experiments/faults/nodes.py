@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.faults.conditions import condition_is
 from experiments.faults.targets import TargetError, asked_of
 from harness.model.fault import ObjectRef, Permission
 from harness.model.selector import parse_selector, selector_text
@@ -70,8 +71,7 @@ def node_ref(name: str) -> ObjectRef:
 
 def node_ready(node: Json) -> bool:
     """Tell whether a node's condition Ready is True."""
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return condition_is(node, "Ready")
 
 
 def cordoned(node: Json) -> bool:
