@@ -18,7 +18,8 @@ from harness.drivers.kubernetes.ledger import KubernetesLedger
 from harness.drivers.kubernetes.safety import KubernetesSafety
 from harness.model.errors import ChangedMeanwhileError, Refusal
 from harness.model.fault import ObjectRef, UndoRecord
-from tests.contract.cluster_world import SYSTEM_NAMESPACE
+from harness.undo import recover
+from tests.contract.cluster_world import SYSTEM_NAMESPACE, WallClock
 
 pytestmark = pytest.mark.testbed
 
@@ -96,6 +97,7 @@ def dying_run(light_testbed: dict[str, Any], real_world: Any, tmp_path: Path) ->
     for run in started:
         run.kill()
         run.communicate()
+    recover(real_world.ledger(), WallClock(), "run-that-dies")  # a test that failed leaves the next one a whole cluster
 
 
 def broken(real_world: Any, connection: Any) -> dict[str, Any]:
@@ -135,7 +137,8 @@ def wait_whole(real_world: Any, connection: Any) -> None:
 def test_a21_a_run_that_is_killed_outright_is_taken_back_by_the_reaper(real_world, connection, reaper, dying_run):
     run = dying_run()
     found = broken(real_world, connection)
-    assert (found["cordon"], found["gpu"], found["pod"], found["records"]) == (True, "4", True, 4)
+    assert (found["cordon"], found["gpu"], found["pod"]) == (True, "4", True)
+    assert found["records"] >= 4, "one a change, and one more where the node's own status came between"
     assert len(found["marks"]) == 2
     time.sleep(3.0)
     assert broken(real_world, connection) == found, "a run that is alive is left alone"

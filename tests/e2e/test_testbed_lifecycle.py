@@ -85,7 +85,7 @@ def test_a_testbed_comes_up_is_reused_and_goes_without_a_trace(state_dir: Path) 
     target = json.loads((folder / "target.json").read_text())
     assert target["schema"] == "gameday.target/1"
     assert target["generation"] == generation
-    assert target["components"] == ["core"]
+    assert target["components"] == ["core", "reaper"]
     runner = kubectl(folder / "kubeconfig", "auth", "can-i", "get", "secrets", "-A")
     assert runner.stdout.strip() == "no"
     down = call(state_dir, "down")
