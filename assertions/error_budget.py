@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from assertions.definition import Check, Definition, broken, conclude, held, param, params_object, unclear
@@ -19,6 +20,7 @@ from assertions.gateway_counters import SIGNAL, ServerSide, server_side
 from assertions.windows import stages
 from harness.model.experiment import AssertionSpec
 from harness.model.load import RequestOutcome
+from harness.model.proportion import lower_bound, upper_bound
 from harness.model.record import Record
 from harness.model.time import Window
 from harness.model.verdict import Outcome, Verdict, at_most
@@ -26,8 +28,6 @@ from harness.model.verdict import Outcome, Verdict, at_most
 KIND = "error_budget"
 BAD_CODES = (408, 425, 429)
 """Codes below 500 that count as bad: the platform did not serve, and said so (shedding, time-out)."""
-
-CONFIDENCE = 0.95
 
 SCHEMA = params_object(
     {
@@ -81,18 +81,29 @@ class ClientSide:
         return self.bad / self.total if self.total else math.nan
 
 
-def client_side(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES) -> ClientSide | None:
-    """Count the request log, or return None where it is empty.
+def good_requests(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES) -> npt.NDArray[np.bool_]:
+    """Tell for each request whether it was good.
 
     Good is an answer that was read to its end, with a code below 500 that is not among the bad codes. Everything else
     is bad: 5xx, bad codes, time-outs, connection errors, broken answers, and requests that never finished (CASES D08).
     """
+    status = requests["status"].to_numpy(dtype=np.int64)
+    return _good(status, requests["outcome"].astype(str).to_numpy(), bad_codes)
+
+
+def _good(status: npt.NDArray[np.int64], outcome: Any, bad_codes: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    served = np.isin(outcome, [RequestOutcome.OK.value, RequestOutcome.HTTP_ERROR.value])
+    good = served & (status > 0) & (status < 500)  # noqa: PLR2004 - HTTP server errors
+    return np.asarray(good & ~np.isin(status, bad_codes))
+
+
+def client_side(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES) -> ClientSide | None:
+    """Count the request log, or return None where it is empty; `good_requests` says which are good."""
     if requests.empty:
         return None
     status = requests["status"].to_numpy(dtype=np.int64)
     outcome = requests["outcome"].astype(str).to_numpy()
-    served = np.isin(outcome, [RequestOutcome.OK.value, RequestOutcome.HTTP_ERROR.value])
-    good = served & (status > 0) & (status < 500) & ~np.isin(status, bad_codes)  # noqa: PLR2004 - HTTP server errors
+    good = _good(status, outcome, bad_codes)
     answered = status > 0
     start_s = requests["start_s"].to_numpy(dtype=np.float64)
     end_s = start_s + np.nan_to_num(requests["latency_s"].to_numpy(dtype=np.float64))
@@ -107,26 +118,6 @@ def client_side(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES) 
         codes={str(code): int(count) for code, count in named.sort_index().items()},
         window=Window(float(start_s.min()), float(end_s.max())),
     )
-
-
-def upper_bound(bad: int, total: int, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided upper bound of an error ratio (Wilson's score; rule of three for no error at all)."""
-    if not total:
-        return math.nan
-    if not bad:
-        return min(1.0, -math.log(1 - confidence) / total)
-    return _wilson(bad, total, NormalDist().inv_cdf(confidence))
-
-
-def lower_bound(bad: int, total: int, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided lower bound of an error ratio (Wilson's score)."""
-    return _wilson(bad, total, -NormalDist().inv_cdf(confidence)) if total else math.nan
-
-
-def _wilson(bad: int, total: int, z: float) -> float:
-    p, zz = bad / total, z * z
-    spread = z * math.sqrt(p * (1 - p) / total + zz / (4 * total * total))
-    return (p + zz / (2 * total) + spread) / (1 + zz / total)
 
 
 def judge(record: Record, spec: AssertionSpec) -> Verdict:

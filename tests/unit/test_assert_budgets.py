@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assertions.budget_replay import desired_healthy
-from assertions.error_budget import allowed_bad, lower_bound, upper_bound
+from assertions.error_budget import allowed_bad
 from assertions.scaling_shape import direction_changes
 from harness.model.facts import PdbFact
+from harness.model.proportion import lower_bound, upper_bound
 
 
 def budget(**fields: str) -> PdbFact:
