@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from assertions.early_undo import taken_back_early
 from assertions.windows import offered_requests, stages
 from harness.model.fault import Effect, FaultPlan, Injection
 from harness.model.load import Stage
@@ -156,14 +157,16 @@ def _unstarted(record: Record, snapshots: list[Event]) -> Iterable[str]:
 
 
 def faults_took_effect(record: Record) -> Assumption:
-    """Tell whether every planned fault bit, with its full number of victims (CASES A02, A05, A11)."""
+    """Tell whether every planned fault bit, with its full number of victims, and lasted (CASES A02, A05, A11)."""
     name = "faults_took_effect"
     planned = record.experiment.faults
     if not planned:
         return Assumption(name, True, "the experiment has no faults")
     done = {injection.fault: injection for injection in record.timeline.injections()}
     ills = [text for plan in planned for text in _ineffective(plan, done.get(plan.name))]
-    unclear = all(done.get(p.name) is None or done[p.name].effect is not Effect.ABSENT for p in planned)
+    early = taken_back_early(record)
+    ills += [f"fault {name} was taken back too early: {told}" for name, told in early.items()]
+    unclear = not early and all(done.get(p.name) is None or done[p.name].effect is not Effect.ABSENT for p in planned)
     if ills:
         remedy = "see the fault's events and logs/chaos.log; a fault that did not bite tests nothing"
         return Assumption(name, None if unclear and _all_acted(done, planned) else False, "; ".join(ills), remedy)

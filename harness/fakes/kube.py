@@ -12,6 +12,7 @@ from typing import Any
 from harness.fakes.clock import FakeClock
 from harness.fakes.cluster import EVICTED, SimulatedCluster
 from harness.fakes.fingerprint import fingerprint_of
+from harness.fakes.meddling import Meddler
 from harness.fakes.objects import SERVED, SYSTEM, ObjectStore
 from harness.fakes.switches import Switches, passed
 from harness.fakes.workloads import SimPdb, SimPod, select
@@ -137,10 +138,16 @@ class FakeActor:
     """A `ClusterActor` of the simulated cluster; every write carries a uid precondition."""
 
     def __init__(
-        self, cluster: SimulatedCluster, clock: FakeClock, switches: Switches, store: ObjectStore | None = None
+        self,
+        cluster: SimulatedCluster,
+        clock: FakeClock,
+        switches: Switches,
+        store: ObjectStore | None = None,
+        meddler: Meddler | None = None,
     ) -> None:
         self._cluster, self._clock, self._switches = cluster, clock, switches
         self._store = ObjectStore(cluster, clock) if store is None else store
+        self._meddler = Meddler(self._store) if meddler is None else meddler
 
     def pods(self, namespace: str, selector: Mapping[str, str]) -> Sequence[PodFact]:
         """List pods by labels, now."""
@@ -161,8 +168,15 @@ class FakeActor:
         if found is None:
             return False
         if not self._switches.fault_absent:
-            self._end(found, grace_s)
+            self._end(self._hit(found), grace_s)
         return True
+
+    def _hit(self, named: SimPod) -> SimPod:
+        """Return the pod that is hit: the one that was named, unless a switch says another of the same workload."""
+        if not self._switches.wrong_victim:
+            return named
+        mates = select(self._cluster.pods, named.fact.namespace, named.fact.labels)
+        return next((pod for pod in mates if pod is not named and not pod.fact.terminating), named)
 
     def _end(self, pod: SimPod, grace_s: int | None) -> None:
         if grace_s == 0:
@@ -182,7 +196,7 @@ class FakeActor:
         if blocking:
             return EvictionResult("blocked", _blocked(self._cluster, blocking[0]))
         if not dry_run and not self._switches.fault_absent:
-            self._cluster.let_go(found, self._clock.now_s(), EVICTED)
+            self._cluster.let_go(self._hit(found), self._clock.now_s(), EVICTED)
         return EvictionResult("accepted")
 
     def terminate_pods(self, namespace: str, names: Sequence[str], grace_s: int) -> Sequence[str]:
@@ -208,6 +222,7 @@ class FakeActor:
         self, ref: ObjectRef, seen: Mapping[str, Any], values: Mapping[str, Any], subresource: str = ""
     ) -> Mapping[str, Any]:
         """Set values of an object, on exactly the state that was seen."""
+        self._meddler.saw(self._clock.now_s(), ref, seen, values, subresource)
         return self._store.patch(ref, seen, {} if self._switches.fault_absent else values, subresource)
 
     def create(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from harness.ports import Observation
 from loadprofiles import shapes
 
 USERS = 8
+WORKERS = 2
 CPU_RATIO = 0.05
 DRAIN_LIMIT_S = 10.0
 ENDPOINT = "POST /v1/plan"
@@ -77,7 +78,7 @@ class FakeLoad:
 
     def _arrive(self, due_s: float) -> None:
         self._offered += 1
-        self._credit += self._switches.load_ratio
+        self._credit += self._switches.load_ratio * self._workers / WORKERS
         if self._credit < 1 - 1e-9:
             self._dropped += 1
             return
@@ -87,6 +88,10 @@ class FakeLoad:
             self._say("load-edge", "first-request", due_s, {})
         self._gateway.send(self._seq, due_s, due_s)
         self._seq += 1
+
+    @property
+    def _workers(self) -> int:
+        return WORKERS // 2 if passed(self._switches.workers_lost_at_s, self._clock.now_s()) else WORKERS
 
     def _take(self, request: SimRequest) -> None:
         ok = request.outcome is RequestOutcome.OK
@@ -102,7 +107,7 @@ class FakeLoad:
         stage = shapes.ENDED if self._ended else shapes.stage_name_at(self._plan.profile.stages, now_s - self._began_s)
         self._latest = LoadSnapshot(
             now_s, stage, self._offered / span_s, self._achieved / span_s, len(self._rows), self._failures,
-            len(self._gateway.inflight), self._dropped, 1, USERS, CPU_RATIO, 0.0,
+            len(self._gateway.inflight), self._dropped, self._workers, USERS, CPU_RATIO, 0.0,
         )  # fmt: skip
         self._second_s, self._offered, self._achieved = now_s, 0, 0
         self._say("load", stage, now_s, asdict(self._latest))
@@ -149,5 +154,9 @@ class FakeLoad:
 
     def collect(self) -> tuple[pd.DataFrame, int]:
         """Return the request log and the number of rows that are lost."""
-        frame = pd.DataFrame(self._rows, columns=list(REQUEST_COLUMNS))
-        return frame.sort_values("seq", ignore_index=True), self._lost
+        frame = pd.DataFrame(self._rows, columns=list(REQUEST_COLUMNS)).sort_values("seq", ignore_index=True)
+        kept = frame.iloc[: round(len(frame) * (1 - self._switches.rows_lost_ratio))]
+        lost = len(frame) - len(kept)
+        bad = kept.index[kept["outcome"] != RequestOutcome.OK.value]
+        hidden = bad[: round(len(bad) * self._switches.rows_hidden_ratio)]
+        return kept.drop(index=hidden).reset_index(drop=True), self._lost + lost

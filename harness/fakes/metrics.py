@@ -5,6 +5,7 @@ The one exception is the query that the probe `gateway_answers` builds: an incre
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -17,6 +18,7 @@ from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.model.time import Window, parse_duration_s
 
 SCRAPE_S = 2.0
+NAN_S = 10.0
 SYSTEM = "twin's metrics store"
 _INCREASE = re.compile(r"sum by \((\w+)\) \(increase\(.*\[(\w+)\]\)\)")
 
@@ -46,6 +48,7 @@ class FakeMetrics:
         self._clock, self._switches = clock, switches
         self._history: dict[str, dict[Labels, list[tuple[float, float]]]] = {}
         self._next_s = 0.0
+        self._last: list[Sample] = []
 
     @property
     def due(self) -> bool:
@@ -57,7 +60,12 @@ class FakeMetrics:
         """Keep one scrape."""
         now_s = self._clock.now_s()
         self._next_s = now_s + SCRAPE_S
-        for signal, labels, value in samples:
+        if not (self._last and passed(self._switches.metrics_frozen_at_s, now_s)):
+            self._last = list(samples)
+        at_s = self._switches.metrics_nan_at_s
+        spoilt = at_s is not None and at_s <= now_s < at_s + NAN_S
+        for signal, labels, sampled in self._last:
+            value = math.nan if spoilt else sampled
             kept = self._history.setdefault(signal, {})
             kept.setdefault(tuple(sorted(labels.items())), []).append((now_s, value))
 
@@ -71,9 +79,9 @@ class FakeMetrics:
         return "twin"
 
     def skew_s(self) -> float:
-        """Return no skew."""
+        """Return no skew, or the one that was asked for."""
         self._answer("time")
-        return 0.0
+        return self._switches.store_skew_s
 
     def instant(self, signal: Signal) -> Mapping[str, float]:
         """Return the newest values by label string."""

@@ -26,12 +26,21 @@ class Switches:
         pdb_missing: There is no PodDisruptionBudget.
         pod_start_s: Seconds from a pod's node to its readiness.
         fault_absent: Kills and evictions are accepted and do nothing.
+        wrong_victim: Kills and evictions hit another pod of the same workload than the one that was named.
+        undone_early_s: Somebody takes back what a fault has set, so many seconds after it was set.
         pods_lost_at_s: All serving pods but one are lost, as when their nodes die.
         scrapes_end_s: The metrics store answers, and has no sample from then on.
         store_down_s: The metrics store does not answer from then on.
+        store_skew_s: Its clock is so far ahead of ours.
+        metrics_frozen_at_s: Every scrape from then on repeats the last one before it.
+        metrics_nan_at_s: The scrapes of 10 s from then on are not numbers.
+        errors_hidden: The gateway counts its own 5xx answers as 2xx.
         watch_hole_at_s: The watch of pods has a hole.
         load_ratio: Share of the arrivals that the generator manages to start.
         load_dies_at_s: The generator dies.
+        workers_lost_at_s: Half of its workers die, and with them half of the arrivals.
+        rows_lost_ratio: Share of the request log that is lost on the way, and is known to be.
+        rows_hidden_ratio: Share of the bad requests that the request log does not show, and nobody knows.
         error_ratio: Share of requests that the planner answers with 500.
         adapters_stuck: The adapters work off nothing.
         undo_fails: No change can be taken back.
@@ -54,12 +63,21 @@ class Switches:
     pdb_missing: bool = False
     pod_start_s: float = 2.0
     fault_absent: bool = False
+    wrong_victim: bool = False
+    undone_early_s: float | None = None
     pods_lost_at_s: float | None = None
     scrapes_end_s: float | None = None
     store_down_s: float | None = None
+    store_skew_s: float = 0.0
+    metrics_frozen_at_s: float | None = None
+    metrics_nan_at_s: float | None = None
+    errors_hidden: bool = False
     watch_hole_at_s: float | None = None
     load_ratio: float = 1.0
     load_dies_at_s: float | None = None
+    workers_lost_at_s: float | None = None
+    rows_lost_ratio: float = 0.0
+    rows_hidden_ratio: float = 0.0
     error_ratio: float = 0.0
     adapters_stuck: bool = False
     undo_fails: bool = False

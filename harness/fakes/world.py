@@ -22,6 +22,7 @@ from harness.fakes.gateway_faults import GatewayFaults
 from harness.fakes.kube import FakeActor, FakeLease, FakeObserver, FakeSafety
 from harness.fakes.ledger import FakeLedger
 from harness.fakes.load import FakeLoad
+from harness.fakes.meddling import Meddler
 from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
 from harness.fakes.objects import ObjectStore
 from harness.fakes.platform import INFRA, OBJECTS, POD_SPECS, REPLICAS
@@ -92,6 +93,7 @@ class Twin:
         self.queue = SimulatedQueue(meet=lambda: self.filters.meet("tool_api"))
         self.cluster = SimulatedCluster(self.clock, random, self.switches.pod_start_s, switches=self.switches)
         self.store = ObjectStore(self.cluster, self.clock)
+        self._meddler = Meddler(self.store, self.switches.undone_early_s)
         self._records: list[UndoRecord] = []
         self._lease: dict[str, str] = {}
         self._hpas: list[SimHpa] = []
@@ -176,6 +178,7 @@ class Twin:
 
     def _step(self, now_s: float) -> None:
         self._lose_pods(now_s)
+        self._meddler.step(now_s)
         self.cluster.step(now_s)
         self.filters.load((self.store.get(GATEWAY_FAULTS) or {}).get("data") or {})
         self.load.step(now_s)
@@ -216,8 +219,7 @@ class Twin:
 
     def _samples(self, now_s: float) -> Iterator[Sample]:
         gateway = self.gateway
-        for digit in range(1, 6):
-            yield "gateway_requests_total", {"envoy_response_code_class": str(digit)}, float(gateway.by_class[digit])
+        yield from self._class_samples()
         yield from self.filters.samples()
         below = 0
         for bucket in BUCKETS_S:
@@ -230,6 +232,13 @@ class Twin:
         if up:  # the exporter shows no stale depth
             yield from self._queue_samples(now_s)
         yield "targets_up", {"job": "pods"}, 1.0
+
+    def _class_samples(self) -> Iterator[Sample]:
+        counted = dict(self.gateway.by_class)
+        if self.switches.errors_hidden:
+            counted[2] = counted.get(2, 0) + counted.pop(5, 0)
+        for digit in range(1, 6):
+            yield "gateway_requests_total", {"envoy_response_code_class": str(digit)}, float(counted.get(digit, 0))
 
     def _queue_samples(self, now_s: float) -> Iterator[Sample]:
         queue = self.queue
@@ -247,7 +256,7 @@ class Twin:
 
     def drivers(self, run_dir: Path, run_id: str) -> Drivers:
         """Return a fake for every port, all over this one world."""
-        actor = FakeActor(self.cluster, self.clock, self.switches, self.store)
+        actor = FakeActor(self.cluster, self.clock, self.switches, self.store, self._meddler)
         ledger = FakeLedger(self.switches, self._records, self.store)
         return Drivers(
             clock=self.clock,
