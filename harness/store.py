@@ -316,6 +316,7 @@ def _signal_document(one: SignalHarvest) -> dict[str, Any]:
         "signal": asdict(one.signal),
         "step_s": one.step_s,
         "warnings": list(one.warnings),
+        "infos": list(one.infos),
         "error": one.error,
         "series": [dict(series.labels) for series in one.series],
     }

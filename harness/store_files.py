@@ -139,7 +139,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a run folder.
 
     Raises:
-        SpecError: It is missing or no JSON.
+        SpecError: It is missing, cannot be read or is no JSON.
     """
     try:
         return json.loads(path.read_text("utf-8"))
@@ -147,12 +147,14 @@ def read_json(path: Path) -> Any:
         raise SpecError(
             str(path), "", "there is no such file", "name a run folder; `gameday list` shows them"
         ) from None
+    except OSError as error:
+        raise SpecError(str(path), "", error.strerror or str(error), "check the folder and its permissions") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise SpecError(str(path), "", f"not JSON: {error}", "the run folder is damaged") from None
 
 
-def check_schema(document: Any, wanted: str, where: str) -> None:
-    """Refuse a document of another kind, or of a newer version than we can read.
+def check_schema(document: Any, wanted: str, where: str) -> int:
+    """Return the version of a document, or refuse one of another kind or of a newer version than we can read.
 
     Raises:
         SpecError: Names both versions.
@@ -160,12 +162,13 @@ def check_schema(document: Any, wanted: str, where: str) -> None:
     found = str(document.get("schema", "")) if isinstance(document, dict) else ""
     name, _, version = found.partition("/")
     wanted_name, _, wanted_version = wanted.partition("/")
-    if name != wanted_name or not version.isdigit():
+    if name != wanted_name or not (version.isascii() and version.isdigit()):
         raise SpecError(
             where, "schema", f"{found or 'no schema'!r} is not {wanted_name}", "name a run folder of Gameday"
         )
     if int(version) > int(wanted_version):
         raise SpecError(where, "schema", f"{found} is newer than {wanted}", "read it with a newer Gameday")
+    return int(version)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

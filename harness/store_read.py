@@ -7,8 +7,9 @@ counts as crashed, so that nothing that leans on it can pass. Writes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -22,13 +23,47 @@ import pyarrow.parquet as pq
 from harness import store_files as files
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
+from harness.model.load import REQUEST_COLUMNS
 from harness.model.record import RECORD_SCHEMA, Ending, Record, RunHeader, no_requests
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.model.timeline import Event, Timeline
 from harness.model.verdict import Assumption, Verdict
+from harness.store_migration import Documents, migrated
 
 VERDICTS_SCHEMA = "gameday.verdicts/1"
 HARVEST_SCHEMA = "gameday.harvest/1"
+TEXT_COLUMNS = ("outcome", "endpoint", "worker", "pod")
+SAMPLE_COLUMNS = ("signal", "labels", "t_s", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredSignal:
+    signal: Signal
+    step_s: float
+    warnings: tuple[str, ...]
+    error: str
+    series: tuple[Mapping[str, str], ...]
+    infos: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredHarvest:
+    server: str
+    scrape_interval_s: float
+    skew_s: float | None
+    signals: Mapping[str, _StoredSignal]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fingerprint:
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    verdicts: tuple[Mapping[str, Any], ...]
+    assumptions: tuple[Assumption, ...]
 
 
 def load_record(run_dir: Path) -> Record:
@@ -44,26 +79,41 @@ def load_record(run_dir: Path) -> Record:
     Raises:
         SpecError: A file that no record can do without is missing, damaged or of a newer version.
     """
-    document = files.read_json(run_dir / files.HEADER_FILE)
-    files.check_schema(document, RECORD_SCHEMA, str(run_dir / files.HEADER_FILE))
-    header = files.decode(RunHeader, document, str(run_dir / files.HEADER_FILE))
-    experiment_file = run_dir / files.EXPERIMENT_FILE
-    experiment = files.decode(Experiment, files.read_json(experiment_file), str(experiment_file))
-    events, damage = _read_events(run_dir / files.EVENTS_FILE)
+    head = str(run_dir / files.HEADER_FILE)
+    documents, torn_journal = _documents(run_dir)
+    version = files.check_schema(documents.header, RECORD_SCHEMA, head)
+    documents = migrated(documents, version, head)
+    header = files.decode(RunHeader, documents.header, head)
+    experiment = files.decode(Experiment, documents.experiment, str(run_dir / files.EXPERIMENT_FILE))
+    events, damage = _events(run_dir / files.EVENTS_FILE, documents.lines, torn_journal)
     requests, lost, torn = _read_requests(run_dir)
     notes = [note for note in (damage, torn) if note]
-    fingerprint = _optional_json(run_dir / files.FINGERPRINT_FILE) or {}
+    fingerprint = files.decode(_Fingerprint, documents.fingerprint or {}, str(run_dir / files.FINGERPRINT_FILE))
     return Record(
         header=_with_ending(header, damage),
         experiment=experiment,
-        timeline=Timeline(_origin(document, header), _with_notes(events, notes)),
-        harvest=_read_harvest(run_dir),
+        timeline=Timeline(_origin(documents.header, header, head), _with_notes(events, notes)),
+        harvest=_harvest(run_dir, documents.harvest),
         requests=requests,
         requests_lost=lost,
-        fingerprint_before=fingerprint.get("before"),
-        fingerprint_after=fingerprint.get("after"),
-        undo=tuple(_optional_json(run_dir / files.UNDO_FILE) or ()),
+        fingerprint_before=fingerprint.before,
+        fingerprint_after=fingerprint.after,
+        undo=files.decode(tuple[Mapping[str, Any], ...], documents.undo or (), str(run_dir / files.UNDO_FILE)),
     )
+
+
+def _documents(run_dir: Path) -> tuple[Documents, bool]:
+    """Return the documents of a folder, and whether the last line of its journal is torn."""
+    lines, torn = _read_lines(run_dir / files.EVENTS_FILE)
+    documents = Documents(
+        header=files.read_json(run_dir / files.HEADER_FILE),
+        experiment=files.read_json(run_dir / files.EXPERIMENT_FILE),
+        lines=lines,
+        harvest=_optional_json(run_dir / files.HARVEST_FILE),
+        fingerprint=_optional_json(run_dir / files.FINGERPRINT_FILE),
+        undo=_optional_json(run_dir / files.UNDO_FILE),
+    )
+    return documents, torn
 
 
 def load_verdicts(run_dir: Path) -> tuple[tuple[Verdict, ...], dict[str, Assumption]] | None:
@@ -77,22 +127,29 @@ def load_verdicts(run_dir: Path) -> tuple[tuple[Verdict, ...], dict[str, Assumpt
     if document is None:
         return None
     files.check_schema(document, VERDICTS_SCHEMA, str(path))
-    for one in document["verdicts"]:
-        one["figures"] = {k: float("nan") if v is None else v for k, v in one["figures"].items()}
-    verdicts = files.decode(tuple[Verdict, ...], document["verdicts"], str(path))
-    assumptions = files.decode(tuple[Assumption, ...], document["assumptions"], str(path))
-    return verdicts, {assumption.name: assumption for assumption in assumptions}
+    answers = files.decode(_Answers, document, str(path))
+    told = [{**one, "figures": _with_nan(one.get("figures"))} for one in answers.verdicts]
+    verdicts = files.decode(tuple[Verdict, ...], told, str(path))
+    return verdicts, {assumption.name: assumption for assumption in answers.assumptions}
+
+
+def _with_nan(figures: Any) -> Any:
+    """Return figures as they were judged: JSON has no NaN, so it was written as null."""
+    return {k: math.nan if v is None else v for k, v in figures.items()} if isinstance(figures, dict) else figures
 
 
 def _optional_json(path: Path) -> Any:
     return files.read_json(path) if path.exists() else None
 
 
-def _origin(document: Mapping[str, Any], header: RunHeader) -> datetime:
+def _origin(document: Mapping[str, Any], header: RunHeader, where: str) -> datetime:
     unix_s = document.get("origin_unix_s")
-    if unix_s is None:
-        return datetime.fromisoformat(header.started_at)
-    return datetime.fromtimestamp(float(unix_s), UTC)
+    try:
+        if unix_s is None:
+            return datetime.fromisoformat(header.started_at)
+        return datetime.fromtimestamp(float(unix_s), UTC)
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        raise SpecError(where, "origin_unix_s", f"not a time: {error}", "the run folder is damaged") from None
 
 
 def _with_ending(header: RunHeader, damage: str) -> RunHeader:
@@ -110,27 +167,37 @@ def _with_notes(events: list[Event], notes: list[str]) -> tuple[Event, ...]:
     return (*events, *added)
 
 
-def _read_events(path: Path) -> tuple[list[Event], str]:
-    """Return the readable events and what is wrong with the rest, or an empty string."""
+def _read_lines(path: Path) -> tuple[list[dict[str, Any] | None], bool]:
+    """Return one entry a whole line of the journal, and whether a torn one follows."""
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     torn = bool(lines) and bool(lines.pop())
-    events: list[Event] = []
-    unreadable = []
-    for number, line in enumerate(lines, 1):
-        event = _event_of(line)
-        if event is None:
-            unreadable.append(number)
-        else:
-            events.append(event)
+    return [_object_of(line) for line in lines], torn
+
+
+def _object_of(line: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _events(path: Path, lines: Sequence[Mapping[str, Any] | None], torn: bool) -> tuple[list[Event], str]:
+    """Return the readable events and what is wrong with the rest, or an empty string."""
+    found = [_event_of(line) for line in lines]
+    events = [event for event in found if event is not None]
+    unreadable = [number for number, event in enumerate(found, 1) if event is None]
     return events, _damage(path, events, unreadable, torn)
 
 
-def _event_of(line: bytes) -> Event | None:
+def _event_of(line: Mapping[str, Any] | None) -> Event | None:
     try:
-        document = json.loads(line)
-        return Event(**document)
-    except (ValueError, TypeError):
+        event = Event(**(line or {}))
+        sound = type(event.seq) is int and math.isfinite(event.t_s)
+    except TypeError:
         return None
+    told = isinstance(event.kind, str) and isinstance(event.subject, str) and isinstance(event.detail, dict)
+    return event if sound and told else None
 
 
 def _damage(path: Path, events: list[Event], unreadable: list[int], torn: bool) -> str:
@@ -151,14 +218,20 @@ def _read_requests(run_dir: Path) -> tuple[pd.DataFrame, int, str]:
     """Return the request log, the rows known to be lost, and what is wrong with it."""
     path = run_dir / files.REQUESTS_FILE
     if path.exists():
-        table = _read_parquet(path)
-        lost = int((table.schema.metadata or {}).get(b"gameday.requests_lost", b"0"))
-        return table.to_pandas(), lost, ""
+        table = _read_parquet(path, REQUEST_COLUMNS, TEXT_COLUMNS)
+        lost = (table.schema.metadata or {}).get(b"gameday.requests_lost", b"0")
+        return _frame(table), int(lost) if lost.isdigit() else 1, ""
     stream = run_dir / files.REQUESTS_STREAM_FILE
     if not stream.exists():
         return no_requests(), 0, ""
     frame, torn = read_request_stream(stream)
     return frame, int(bool(torn)), torn
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a frame that shares its memory; millions of requests are held once, not twice."""
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    return frame
 
 
 def read_request_stream(path: Path) -> tuple[pd.DataFrame, str]:
@@ -181,41 +254,43 @@ def read_request_stream(path: Path) -> tuple[pd.DataFrame, str]:
     return (pa.Table.from_batches(batches).to_pandas() if batches else no_requests()), ""
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    """Read a table; its texts stay codes into a dictionary, since few of them differ."""
     try:
-        return pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.read_table(path, read_dictionary=list(texts))
+    except (pa.ArrowException, OSError) as error:
         raise SpecError(str(path), "", f"not Parquet: {error}", "the run folder is damaged") from None
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise SpecError(str(path), missing[0], "there is no such column", "the run folder is damaged") from None
+    return table
 
 
-def _read_harvest(run_dir: Path) -> Harvest:
-    path = run_dir / files.HARVEST_FILE
-    document = _optional_json(path)
+def _harvest(run_dir: Path, document: Any) -> Harvest:
     if document is None:
         return Harvest()
-    files.check_schema(document, HARVEST_SCHEMA, str(path))
+    where = str(run_dir / files.HARVEST_FILE)
+    files.check_schema(document, HARVEST_SCHEMA, where)
+    stored = files.decode(_StoredHarvest, document, where)
     samples = _samples_by_series(run_dir / files.SERIES_FILE)
     return Harvest(
-        signals={name: _signal_of(one, samples, str(path)) for name, one in document["signals"].items()},
-        server=document["server"],
-        scrape_interval_s=document["scrape_interval_s"],
-        skew_s=float("nan") if document["skew_s"] is None else document["skew_s"],
+        signals={name: _signal_of(one, samples) for name, one in stored.signals.items()},
+        server=stored.server,
+        scrape_interval_s=stored.scrape_interval_s,
+        skew_s=math.nan if stored.skew_s is None else stored.skew_s,
     )
 
 
 def _samples_by_series(path: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    frame: pd.DataFrame = _read_parquet(path).to_pandas()
-    groups = frame.groupby(["signal", "labels"], sort=False)
+    frame: pd.DataFrame = _read_parquet(path, SAMPLE_COLUMNS, ("signal", "labels")).to_pandas()
+    groups = frame.groupby(["signal", "labels"], sort=False, observed=True)
     return {(str(signal), str(labels)): rows for (signal, labels), rows in groups}
 
 
-def _signal_of(
-    document: Mapping[str, Any], samples: Mapping[tuple[str, str], pd.DataFrame], where: str
-) -> SignalHarvest:
-    signal = files.decode(Signal, document["signal"], where)
-    series = []
-    for labels in document["series"]:
-        rows = samples.get((signal.name, files.labels_text(labels)))
+def _signal_of(stored: _StoredSignal, samples: Mapping[tuple[str, str], pd.DataFrame]) -> SignalHarvest:
+    name, series = stored.signal.name, []
+    for labels in stored.series:
+        rows = samples.get((name, files.labels_text(labels)))
         t_s, values = (np.array([]), np.array([])) if rows is None else (rows["t_s"], rows["value"])
-        series.append(Series(signal.name, labels, np.asarray(t_s, float), np.asarray(values, float)))
-    return SignalHarvest(signal, tuple(series), document["step_s"], tuple(document["warnings"]), document["error"])
+        series.append(Series(name, labels, np.asarray(t_s, float), np.asarray(values, float)))
+    return SignalHarvest(stored.signal, tuple(series), stored.step_s, stored.warnings, stored.error, stored.infos)

@@ -14,7 +14,10 @@ from harness.model.load import REQUEST_COLUMNS
 from harness.model.signal import Harvest
 from harness.model.timeline import Timeline
 
-RECORD_SCHEMA = "gameday.record/1"
+RECORD_VERSION = 2
+"""Raised when today's code would misread an older record; `harness.store_migration` then gets a step."""
+
+RECORD_SCHEMA = f"gameday.record/{RECORD_VERSION}"
 
 
 class Ending(StrEnum):
