@@ -26,6 +26,7 @@ NOTICE_S = 1.0
 """How long the loss of a child may go unnoticed; a fault that was granted before goes on to its own end."""
 
 LEASE_LIMIT_S = 25.0
+SWEPT_LIMIT_S = 20.0
 STEPS = ("permit", "undo-recorded", "acted", "evidence")
 LIGHT_FAULTS = ("kill-a-pod", "scale-away", "drain-a-node", "unplug-devices")
 FULL_FAULTS = ("hold-every-free-gpu", "kill-a-third-of-the-planners", "drain-a-general-node")
@@ -152,10 +153,20 @@ def one_run(lane: Lane, wanted: Draw) -> Outcome:
     if found.counted:
         _judge(lane, found, journal)
         wait_for_lease(lane)
-        status, said = lane.check()
+        status, said = _settled_check(lane)
         if status:
             found.violations += (f"recover --check: {said}",)
     return found
+
+
+def _settled_check(lane: Lane) -> tuple[int, str]:
+    """Ask `recover --check` until it finds nothing: the reaper sweeps a dead run's done records every 15 s."""
+    deadline_s = time.monotonic() + SWEPT_LIMIT_S
+    while True:
+        status, said = lane.check()
+        if not status or time.monotonic() > deadline_s:
+            return status, said
+        time.sleep(1.0)
 
 
 def _strike(
