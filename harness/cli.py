@@ -18,7 +18,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import cli_safety, exits, registries
+from harness import cli_runs, cli_safety, exits, registries
+from harness.cli_sabotage import sabotage_command
 from harness.client import Job, RunClient
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
@@ -194,7 +195,7 @@ def report_command(run: str, runs_dir: str) -> int:
     return _print_verdicts(run_dir)
 
 
-for _command in cli_safety.COMMANDS:
+for _command in (*cli_safety.COMMANDS, *cli_runs.COMMANDS, sabotage_command):
     gameday.add_command(_command)
 
 

@@ -1,8 +1,8 @@
 """What differs between two runs, with an interval: a ratio of good requests, a quantile of times. No I/O, no clock.
 
 Requests of the same seconds share their fate (one killed pod costs many at once), so they are no independent draws.
-Both intervals therefore count blocks of `BLOCK_S`, not requests: the ratio by its design effect, the quantile by
-drawing whole blocks again. Draws come from a fixed seed: the same two runs give the same interval.
+Both intervals therefore count blocks of time, not requests: the ratio by its design effect, the quantile by drawing
+whole blocks again. Draws come from a fixed seed: the same two runs give the same interval.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ import numpy.typing as npt
 from harness.model.proportion import newcombe_interval
 from harness.model.signal import Floats
 
-BLOCK_S = 5.0
+RATIO_BLOCK_S = 5.0
+"""About as long as one loss is felt: failures within it count as one event."""
+
+QUANTILE_BLOCK_S = 1.0
+"""Shorter: a stall that is on schedule in both runs would, in few long blocks, count as chance and swamp the rest."""
+
 BLOCKS_MIN = 8
 REQUESTS_MIN = 200
 DRAWS = 2000
@@ -89,19 +94,17 @@ class Sample:
     at_s: Floats
     values: Floats
 
-    @property
-    def blocks(self) -> Blocks:
+    def blocks(self, length_s: float) -> Blocks:
         """Return the number of each request's block, from 0 without holes."""
-        found = np.floor(self.at_s / BLOCK_S).astype(np.int64)
+        found = np.floor(self.at_s / length_s).astype(np.int64)
         return np.unique(found, return_inverse=True)[1].reshape(-1)
 
-    @property
-    def problem(self) -> str:
+    def problem(self, length_s: float) -> str:
         """Return why nothing can be told from it, or an empty string."""
         if len(self.values) < REQUESTS_MIN:
             return f"{len(self.values)} requests are too few, {REQUESTS_MIN} are needed"
-        blocks = int(self.blocks.max()) + 1
-        return f"{blocks} blocks of {BLOCK_S:g} s are too few, {BLOCKS_MIN} are needed" if blocks < BLOCKS_MIN else ""
+        blocks = int(self.blocks(length_s).max()) + 1
+        return f"{blocks} blocks of {length_s:g} s are too few, {BLOCKS_MIN} are needed" if blocks < BLOCKS_MIN else ""
 
 
 def ratio_difference(name: str, before: Sample, after: Sample, relevant: float) -> Difference:
@@ -113,7 +116,7 @@ def ratio_difference(name: str, before: Sample, after: Sample, relevant: float) 
         after: Of the second run.
         relevant: Smallest difference that matters.
     """
-    problem = _problem(before, after)
+    problem = _problem(before, after, RATIO_BLOCK_S)
     shares = [float(one.values.mean()) if len(one.values) else math.nan for one in (before, after)]
     low = high = math.nan
     if not problem:
@@ -124,7 +127,7 @@ def ratio_difference(name: str, before: Sample, after: Sample, relevant: float) 
 
 def _worth(sample: Sample) -> tuple[float, float]:
     """Return how many independent requests, bad and in all, those of a sample are worth (Kish's design effect)."""
-    blocks, bad = sample.blocks, 1.0 - sample.values
+    blocks, bad = sample.blocks(RATIO_BLOCK_S), 1.0 - sample.values
     totals, bads = np.bincount(blocks).astype(float), np.bincount(blocks, weights=bad)
     total, share = totals.sum(), bads.sum() / totals.sum()
     independent = share * (1 - share) / total
@@ -145,7 +148,7 @@ def quantile_difference(name: str, before: Sample, after: Sample, quantile: floa
         quantile: Which, such as 0.95.
         relevant: Smallest difference that matters.
     """
-    problem = _problem(before, after)
+    problem = _problem(before, after, QUANTILE_BLOCK_S)
     found = [_quantile(one.values, quantile) for one in (before, after)]
     low = high = math.nan
     if not problem and not all(math.isfinite(value) for value in found):
@@ -159,9 +162,9 @@ def quantile_difference(name: str, before: Sample, after: Sample, quantile: floa
     return Difference(name, found[0], found[1], low, high, relevant, more_is_better=False, problem=problem)
 
 
-def _problem(before: Sample, after: Sample) -> str:
-    told = (f"the {which} run: {one.problem}" for which, one in (("first", before), ("second", after)) if one.problem)
-    return "; ".join(told)
+def _problem(before: Sample, after: Sample, length_s: float) -> str:
+    found = {"first": before.problem(length_s), "second": after.problem(length_s)}
+    return "; ".join(f"the {which} run: {problem}" for which, problem in found.items() if problem)
 
 
 def _quantile(values: Floats, quantile: float) -> float:
@@ -179,7 +182,7 @@ def _grid(before: Sample, after: Sample) -> Floats:
 
 def _drawn(sample: Sample, quantile: float, grid: Floats, generator: np.random.Generator) -> Floats:
     """Return the quantile of each of `DRAWS` samples made of whole blocks, drawn with replacement."""
-    blocks, ranks = sample.blocks, np.searchsorted(grid, sample.values)
+    blocks, ranks = sample.blocks(QUANTILE_BLOCK_S), np.searchsorted(grid, sample.values)
     count = int(blocks.max()) + 1
     table = np.bincount(blocks * len(grid) + ranks, minlength=count * len(grid)).reshape(count, len(grid))
     picks = generator.multinomial(count, np.full(count, 1 / count), size=DRAWS)
