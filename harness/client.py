@@ -30,6 +30,8 @@ class Job:
         seed: Seed of the run.
         runs_dir: Where run folders go.
         rehearse: Run against the in-memory twin.
+        control: Run it without its faults.
+        control_run: Id of the control run that was made right before, or empty.
     """
 
     experiment: str
@@ -38,6 +40,8 @@ class Job:
     seed: int
     runs_dir: str
     rehearse: bool = False
+    control: bool = False
+    control_run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class RunEnd:
 class RunClient:
     """One run, seen from outside."""
 
-    def __init__(self, job: Job, show: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self, job: Job, show: Callable[[Mapping[str, Any]], None], environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a run; ``environ`` replaces the conductor's environment."""
         self._show = show
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.conductor_main"],
@@ -66,6 +73,7 @@ class RunClient:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env=None if environ is None else dict(environ),
         )
         self._write(json.dumps(asdict(job)))
         self._asked = False
@@ -78,6 +86,11 @@ class RunClient:
             self._process.stdin.flush()
         except BrokenPipeError:
             return  # it ended already; `wait` tells how
+
+    @property
+    def pid(self) -> int:
+        """Process id of the conductor."""
+        return self._process.pid
 
     def request_stop(self, reason: str) -> None:
         """Ask the run to stop; it undoes, reports and ends by itself. Further requests change nothing."""

@@ -13,12 +13,12 @@ import psutil
 import pytest
 import yaml
 
-from harness.registries import EXPERIMENTS_DIR, PROJECT_DIR
+from harness.registries import PROJECT_DIR
+from harness.sabotage.short_experiment import short_document
 
 pytestmark = [pytest.mark.testbed, pytest.mark.e2e]
 
 COMMAND_LIMIT_S = 240.0
-STAGES = {"baseline": "8s", "ramp": "1s", "burst": "45s", "cooldown": "4s"}
 
 
 class Bed:
@@ -64,14 +64,7 @@ class Bed:
 
 
 def short_experiment() -> str:
-    document = yaml.safe_load((EXPERIMENTS_DIR / "pod-kill-under-burst.yaml").read_text())
-    kill, evict = document["method"]
-    kill["pauses"]["before"], evict["pauses"]["before"] = 25, 5
-    gameday = document["extensions"][0]
-    gameday["load"]["stages"] = STAGES
-    for limits in gameday["faults"].values():
-        limits["max_hold"] = "8s"
-    return yaml.safe_dump(document, sort_keys=False)
+    return yaml.safe_dump(short_document("pod-kill-under-burst"), sort_keys=False)
 
 
 @pytest.fixture(scope="module")
