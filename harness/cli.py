@@ -11,6 +11,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from rich.table import Table
 
 from harness import cli_runs, cli_safety, exits, registries
 from harness.cli_sabotage import sabotage_command
-from harness.client import Job, RunClient
+from harness.client import Job, RunClient, RunEnd
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
@@ -59,6 +61,7 @@ def gameday() -> None:
 @click.option("--rehearse", is_flag=True, help="Run against the in-memory twin, in seconds; touches no cluster.")
 @click.option("--with-testbed", is_flag=True, help="Start the local testbed for the run and take it down afterwards.")
 @click.option("--dry-run", "dry", is_flag=True, help="Read everything, touch nothing; say whom each fault would hit.")
+@click.option("--control", is_flag=True, help="Run it without its faults first; the report tells what they did.")
 @_runs_option
 @_settings_option
 def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -68,6 +71,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     rehearse: bool,
     with_testbed: bool,
     dry: bool,
+    control: bool,
     runs_dir: str,
     settings: str,
 ) -> int:
@@ -84,12 +88,13 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
         from harness.cli_inspection import dry_run  # noqa: PLC0415 - brings the drivers
 
         return dry_run(experiment, job, click.echo)
+    run = partial(_run_with_control if control else _run_job, job, console, experiment)
     if not with_testbed:
-        return _run_job(job, console, experiment)
+        return run()
     from harness.testbed_session import LocalTestbed  # noqa: PLC0415 - only where it is asked for
 
     with LocalTestbed(experiment.components):
-        return _run_job(job, console, experiment)
+        return run()
 
 
 def _target(settings: str, named: str | None) -> str:
@@ -100,24 +105,46 @@ def _target(settings: str, named: str | None) -> str:
 
 
 def _run_job(job: Job, console: Console, experiment: Experiment) -> int:
+    end = _watched(job, console, experiment)
+    return end.exit_status if end.run_dir is None else _print_verdicts(end.run_dir)
+
+
+def _run_with_control(job: Job, console: Console, experiment: Experiment) -> int:
+    """Run without the faults, then with them; a control run that did not complete is the end of it."""
+    from harness.control import not_completed  # noqa: PLC0415 - pandas only where it is needed
+
+    end = _watched(replace(job, control=True), console, experiment)
+    if end.run_dir is None:
+        return end.exit_status
+    status = _print_verdicts(end.run_dir)
+    reason = not_completed(end.run_dir)
+    if reason:
+        console.print(f"gameday: {reason}", style="red", soft_wrap=True)
+        return status
+    return _run_job(replace(job, control_run=end.run_dir.name), console, experiment)
+
+
+def _watched(job: Job, console: Console, experiment: Experiment) -> RunEnd:
     expected_s = experiment.expected_duration_s
     if job.target:  # a target that cannot be used is the only thing to say
         resolve_target(load_settings(Path(job.settings)), job.target)
-    console.print(f"{experiment.title}: about {expected_s / 60:.1f} min on {job.target or 'the twin'}")
+    what = f"{experiment.title}{' (control run, without its faults)' if job.control else ''}"
+    console.print(f"{what}: about {expected_s / 60:.1f} min on {job.target or 'the twin'}")
     with LiveView(console, expected_s) as view:
         end = RunClient(job, view.take_message).wait()
     if end.run_dir is None:
         console.print(f"gameday: {end.error}", style="red", soft_wrap=True)
-        return end.exit_status
-    return _print_verdicts(end.run_dir)
+    return end
 
 
 def _print_verdicts(run_dir: Path) -> int:
-    from harness.judgement import judge_run  # noqa: PLC0415 - pandas only where it is needed
+    from harness.effect import with_effect  # noqa: PLC0415 - pandas only where it is needed
+    from harness.judgement import judge_run  # noqa: PLC0415
     from reports.terminal import print_verdicts  # noqa: PLC0415
 
     judgement = judge_run(run_dir)
-    print_verdicts(Console(), judgement.record, judgement.verdicts, judgement.assumptions)
+    record = with_effect(run_dir, judgement.record)
+    print_verdicts(Console(), record, judgement.verdicts, judgement.assumptions)
     click.echo(f"report  {run_dir / 'report.html'}")
     click.echo(f"exit    {judgement.exit_status}: {exits.MEANING[judgement.exit_status]}")
     return judgement.exit_status

@@ -25,6 +25,7 @@ from harness import assembly, exits, registries
 from harness.client import Job
 from harness.conductor import Conductor
 from harness.conductor import Outcome as RunOutcome
+from harness.control import control_facts, without_faults
 from harness.judgement import judge_run, write_reports
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
@@ -104,11 +105,19 @@ def _handle_signals(stop: StopFlag) -> None:
 
 def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
     experiment = registries.load(Path(job.experiment))
+    if job.control:
+        experiment = without_faults(experiment)
     parts = assembly.rehearsal(experiment, job) if job.rehearse else assembly.real(experiment, job)
     started = datetime.fromtimestamp(parts.clock.origin_unix_s, UTC)
-    run_id = new_run_id(experiment.name, started, job.seed)
+    run_id = new_run_id(experiment.name + "-control" * job.control, started, job.seed)
     header = RunHeader(
-        run_id, experiment.name, parts.target.name, job.seed, started.isoformat(), versions=parts.versions
+        run_id,
+        experiment.name,
+        parts.target.name,
+        job.seed,
+        started.isoformat(),
+        versions=parts.versions,
+        facts=control_facts(job),
     )
     store = _create_store(job, header, experiment, stop)
     stream.send({"m": "run", "run_id": run_id, "run_dir": str(store.run_dir), "seed": job.seed})

@@ -30,6 +30,8 @@ def with_effect(run_dir: Path, record: Record) -> Record:
 
 
 def _effect(runs_dir: Path, control_run: str, record: Record) -> Effect:
+    if Path(control_run).name != control_run:
+        return Effect(control_run, problem=f"{control_run!r} is not the id of a run")
     try:
         control = store.load_record(runs_dir / control_run)
     except SpecError as error:

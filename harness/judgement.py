@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assertions.assumptions import ASSUMPTIONS
 from harness import registries, store
+from harness.effect import with_effect
 from harness.judge import judge
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Verdict
@@ -51,9 +52,10 @@ def judge_run(run_dir: Path) -> JudgedRun:
 def write_reports(judged: JudgedRun) -> tuple[Path, ...]:
     """Write the verdicts and every report into the run's folder; return the paths."""
     store.save_verdicts(judged.run_dir, judged.verdicts, judged.assumptions)
+    record = with_effect(judged.run_dir, judged.record)
     written = []
     for file_name, report in REPORTERS.values():
         path = judged.run_dir / file_name
-        store.write_atomically(path, report(judged.record, judged.verdicts, judged.assumptions))
+        store.write_atomically(path, report(record, judged.verdicts, judged.assumptions))
         written.append(path)
     return tuple(written)

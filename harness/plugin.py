@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--gameday-dry-run", action="store_true", help="read everything, touch nothing; say whom it would hit"
     )
+    group.addoption("--gameday-control", action="store_true", help="run each experiment without its faults first")
     group.addoption("--gameday-seed", type=int, metavar="N", help="seed of victims, arrivals and payloads")
     group.addoption("--gameday-runs", default="runs", metavar="DIR", help="where run folders go (default: runs)")
     group.addoption("--gameday-settings", default=str(registries.PROJECT_DIR / "gameday.toml"), metavar="FILE")
@@ -103,6 +104,8 @@ def pytest_configure(config: pytest.Config) -> None:
             "-m gameday needs a target: --target NAME, GAMEDAY_TARGET or default_target in gameday.toml "
             "(or --gameday-rehearse, or --gameday-replay RUN)"
         )
+    if options.replay and config.getoption("gameday_control"):
+        raise pytest.UsageError("--gameday-control makes a run, --gameday-replay judges a stored one: leave one out")
     seed = config.getoption("gameday_seed")
     worker = getattr(config, "workerinput", None)
     if seed is None:
@@ -117,6 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
         experiments_dir=Path(config.getoption("gameday_experiments")),
         quiet=worker is not None,
         dry=bool(config.getoption("gameday_dry_run")),
+        control=bool(config.getoption("gameday_control")),
     )
     _replace_no_worker(config)
 

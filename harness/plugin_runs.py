@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness import exits, registries
 from harness.client import Job, RunClient
+from harness.control import not_completed
 from harness.live import LiveView
 from harness.model.errors import GameDayError, PortError, SpecError
 from harness.model.verdict import Outcome, Verdict
@@ -88,6 +89,7 @@ class PluginRuns:
     experiments_dir: Path
     quiet: bool = False
     dry: bool = False
+    control: bool = False
     _cases: tuple[Case, ...] = ()
     _expected_s: dict[str, float] = field(default_factory=dict)
     _done: dict[str, Judged | Exception] = field(default_factory=dict)
@@ -106,6 +108,7 @@ class PluginRuns:
             return ""
         minutes = sum(self._expected_s[name] for name in selected) / 60
         time = "simulated time" if self.rehearse else "wall time"
+        minutes *= 1 + self.control
         return f"{len(selected)} experiment{'s' * (len(selected) > 1)}, about {minutes:.1f} min of {time}"
 
     def check(self) -> None:
@@ -175,7 +178,16 @@ class PluginRuns:
         path = registries.experiment_path(experiment, self.experiments_dir)
         job = self._job(path)
         expected_s = registries.load(path).expected_duration_s
-        with self._turn(), LiveView(Console(stderr=True, quiet=self.quiet), expected_s) as view:
+        with self._turn():
+            if not self.control:
+                return self._watched(job, experiment, expected_s)
+            control_dir = self._watched(replace(job, control=True), experiment, expected_s)
+            if not_completed(control_dir):  # its record says why, for every item of the experiment
+                return control_dir
+            return self._watched(replace(job, control_run=control_dir.name), experiment, expected_s)
+
+    def _watched(self, job: Job, experiment: str, expected_s: float) -> Path:
+        with LiveView(Console(stderr=True, quiet=self.quiet), expected_s) as view:
             end = RunClient(job, view.take_message).wait()
         if end.run_dir is None:
             raise NoRecordError(

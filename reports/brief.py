@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Outcome, Verdict
+from reports.differences import effect_lines
 from reports.figures import load_figures, seconds_text
 from reports.headline import HOLDS, headline, worst_first
 from reports.summary import replay_commands
@@ -26,6 +27,7 @@ def brief(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str,
         _doubts(assumptions),
         _load(record),
         _faults(record),
+        _effect(record),
         "Judge it again: "
         + " or ".join(f"`{command}`" for command in replay_commands(header.run_id))
         + _runbook(record),
@@ -84,6 +86,11 @@ def _faults(record: Record) -> str:
         for i in record.timeline.injections()
     ]
     return "\n".join(lines)
+
+
+def _effect(record: Record) -> str:
+    lines = effect_lines(record)
+    return "\n".join([f"What the faults did, {lines[0]}", *(f"- {_flat(line)}" for line in lines[1:])]) if lines else ""
 
 
 def _runbook(record: Record) -> str:

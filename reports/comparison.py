@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.comparison import Change, Comparison, VerdictChange
-from harness.model.difference import Difference
 from harness.model.verdict import Outcome
-from reports.differences import difference_text, verdict_text
+from reports.differences import difference_document, difference_text, strict
 from reports.figures import figure_label, figure_text
 
 COMPARISON_SCHEMA = "gameday.comparison/1"
@@ -43,13 +41,7 @@ def comparison_json(found: Comparison, exit_status: int) -> str:
         "differences": [difference_document(one) for one in found.differences],
         "verdicts": [_verdict(one) for one in found.changes],
     }
-    return json.dumps(_strict(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def difference_document(found: Difference) -> dict[str, Any]:
-    """Return a difference as plain JSON, with what it comes to."""
-    document: dict[str, Any] = _strict({**asdict(found), "difference": found.value, "verdict": verdict_text(found)})
-    return document
+    return json.dumps(strict(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _verdict(change: VerdictChange) -> dict[str, Any]:
@@ -57,14 +49,6 @@ def _verdict(change: VerdictChange) -> dict[str, Any]:
         **asdict(change),
         "figures": {name: {"before": a, "after": b} for name, (a, b) in change.figures.items()},
     }
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_comparison(console: Console, found: Comparison) -> None:

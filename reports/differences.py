@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
+from typing import Any
 
 from harness.model.comparison import EFFECT_FACT, Effect
 from harness.model.difference import Difference
@@ -57,3 +59,18 @@ def verdict_text(found: Difference) -> str:
     if found.hidden > found.relevant:
         return f"no difference beyond noise, in which a loss of {change_text(found.name, found.hidden)[1:]} could hide"
     return "no difference beyond noise"
+
+
+def difference_document(found: Difference) -> dict[str, Any]:
+    """Return a difference as plain JSON, with what it comes to."""
+    document: dict[str, Any] = strict({**asdict(found), "difference": found.value, "verdict": verdict_text(found)})
+    return document
+
+
+def strict(value: Any) -> Any:
+    """Return plain JSON with null for every float that is not finite."""
+    if isinstance(value, dict):
+        return {key: strict(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -17,9 +17,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from harness.model.comparison import EFFECT_FACT
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Outcome, Verdict
 from reports.charts import charts, figure_json
+from reports.differences import change_text, effect_of, verdict_text
 from reports.figures import figure_label, figure_text, load_figures, seconds_text
 from reports.headline import HOLDS, WORD, headline, worst_first
 from reports.rows import PHASE_COLUMNS, alerts, phase_rows, timeline_rows
@@ -65,6 +67,8 @@ def page(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, 
         "tiles": _tiles(record),
         "spans": _spans(record),
         "alerts": alerts(record),
+        "effect": effect_of(record),
+        "facts": {name: value for name, value in record.header.facts.items() if name != EFFECT_FACT},
         "undone": Counter((bool(u.get("done")), str(u.get("fault")), str(u.get("outcome"))) for u in record.undo),
         "replay": replay_commands(record.header.run_id),
         "record": record,
@@ -84,12 +88,17 @@ def _environment() -> Environment:
     )
     environment.globals |= {"SIGN": _SIGN, "WORD": WORD, "HOLDS": HOLDS, "FILES": RECORD_FILES}
     environment.globals |= {"PHASE_COLUMNS": PHASE_COLUMNS}
+    environment.filters |= {"change": _change, "comes_to": verdict_text}
     environment.filters |= {"figure": _figure, "label": figure_label, "seconds": seconds_text}
     return environment
 
 
 def _figure(value: float, name: str) -> str:
     return figure_text(name, value)
+
+
+def _change(value: float, name: str) -> str:
+    return change_text(name, value)
 
 
 def _plain_script(text: str) -> str:

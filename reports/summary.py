@@ -11,6 +11,7 @@ from typing import Any
 from harness.model.fault import Injection
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Verdict
+from reports.differences import difference_document, effect_of
 from reports.figures import load_figures
 from reports.headline import headline
 
@@ -55,9 +56,18 @@ def summary_document(
             **_finite(asdict(load_figures(record))),
         },
         "faults": [_injection(injection) for injection in record.timeline.injections()],
+        **_effect(record),
         "versions": dict(header.versions),
         "replay": replay_commands(header.run_id),
     }
+
+
+def _effect(record: Record) -> dict[str, Any]:
+    effect = effect_of(record)
+    if effect is None:
+        return {}
+    told = [difference_document(one) for one in effect.differences]
+    return {"effect": {"control_run": effect.control_run, "problem": effect.problem, "differences": told}}
 
 
 def replay_commands(run_id: str) -> list[str]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.model.record import Record
 from harness.model.verdict import Assumption, Outcome, Verdict
+from reports.differences import effect_lines
 from reports.headline import HOLDS, headline, worst_first
 
 STYLE = {Outcome.PASS: "bold green", Outcome.FAIL: "bold red", Outcome.INCONCLUSIVE: "bold yellow"}
@@ -21,12 +22,14 @@ _NAME_WIDTH = 20
 def print_verdicts(
     console: Console, record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, Assumption]
 ) -> None:
-    """Print what held, what broke and what to do, worst first; then the assumptions that do not hold."""
+    """Print what held, what broke and what to do, worst first; the assumptions that do not hold; the faults' effect."""
     head = headline(record, verdicts)
     console.print(_table(record, verdicts))
     for assumption in assumptions.values():
         if assumption.holds is not True:
             console.print(_doubt(assumption))
+    for line in effect_lines(record):
+        console.print(Text(line), soft_wrap=True)
     console.print(Text.assemble((head.sentence, STYLE[head.outcome])))
     if head.circumstance:
         console.print(Text(head.circumstance))

@@ -135,3 +135,18 @@ def test_an_unexpected_exception_never_starts_the_game_day_again_for_the_next_it
     assert result.ret == 3, result.stdout.str()
     assert result.parseoutcomes()["errors"] == 5
     assert (project.path / "started.txt").read_text() == "x"
+
+
+def test_a_control_run_comes_first_and_its_items_are_those_of_the_run_with_faults(project):
+    result = project.runpytest_subprocess(*REHEARSE, "--gameday-control")
+    assert (result.ret, result.parseoutcomes()["passed"]) == (0, 5), result.stdout.str()
+    runs = [folder for folder in (project.path / "runs").glob("2*") if folder.is_dir()]
+    assert sorted("-control-" in folder.name for folder in runs) == [False, True]
+    assert "-control-" not in latest(project).name
+    assert "effect" in json.loads((latest(project) / "summary.json").read_text())
+
+
+def test_a_control_run_does_not_go_with_a_replay(project):
+    result = project.runpytest_subprocess("-m", "gameday", "--gameday-replay", "latest", "--gameday-control")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--gameday-control makes a run*leave one out*"])
