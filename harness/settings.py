@@ -22,6 +22,7 @@ from harness.model.experiment import Experiment
 from harness.model.signal import Signal
 from harness.model.target import Target
 from harness.model.time import parse_duration_s
+from harness.query_lint import lint
 
 SETTINGS_FILE = "gameday.toml"
 TARGET_SCHEMA = "gameday.target/1"
@@ -216,7 +217,7 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         prometheus_token_env=written.prometheus_token_env,
         prometheus_ca_file=written.prometheus_ca_file,
         header_names=tuple(written.header_names),
-        signals=_signals(settings, name, written.query_pack),
+        signals=_signals(settings, name, written.query_pack, float(facts["scrape_interval_s"])),
         protected=tuple(written.protected),
         workload_share_max=written.workload_share_max,
         pool_share_max=written.pool_share_max,
@@ -229,11 +230,17 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
     )
 
 
-def _signals(settings: Settings, target: str, pack: str) -> dict[str, Signal]:
+def _signals(settings: Settings, target: str, pack: str, scrape_interval_s: float) -> dict[str, Signal]:
+    """Return a pack's signals, each of them looked through (`harness.query_lint`)."""
     written = settings.query_packs.get(pack)
     if written is None:
         raise SpecError(settings.path, f"targets.{target}.query_pack", f"no query pack {pack!r}", "add [query_packs.…]")
-    return {name: Signal(name, s.query, s.unit, s.counter, s.gap_max_s) for name, s in written.items()}
+    signals = {name: Signal(name, s.query, s.unit, s.counter, s.gap_max_s) for name, s in written.items()}
+    for signal in signals.values():
+        found = lint(signal, scrape_interval_s)
+        if found:
+            raise SpecError(settings.path, f"query_packs.{pack}.{signal.name}", *found)
+    return signals
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
