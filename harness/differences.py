@@ -6,7 +6,8 @@ that a comparison never counts otherwise than the verdicts do. Must not judge a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -44,28 +45,36 @@ def differences(before: Record, after: Record) -> tuple[Difference, ...]:
         before: The first run.
         after: The second run, whose error budget says which codes are bad.
     """
-    doubt = "; ".join([*_doubts("first", before), *_doubts("second", after)])
+    told = "; ".join(f"the {which} run: {text}" for which, one in _named(before, after) if (text := doubt(one)))
     found = (_success(before, after), _latency(before, after))
-    return tuple(_doubted(one, doubt) for one in found)
+    return tuple(_doubted(one, told) for one in found)
 
 
-def _doubts(which: str, record: Record) -> Iterator[str]:
-    for name in NEEDS:
-        assumption = ASSUMPTIONS[name](record)
-        if assumption.holds is not True:
-            yield f"the {which} run: {name} is not so ({assumption.reason})"
-            return
+def doubt(record: Record) -> str:
+    """Return why the figures of a run are not about the platform, or an empty string."""
+    assumed = (ASSUMPTIONS[name](record) for name in NEEDS)
+    return next((f"{one.name} is not so ({one.reason})" for one in assumed if one.holds is not True), "")
 
 
-def _doubted(found: Difference, doubt: str) -> Difference:
-    problem = "; ".join(text for text in (doubt, found.problem) if text)
-    return replace(found, problem=problem)
+def _doubted(found: Difference, doubts: str) -> Difference:
+    return replace(found, problem="; ".join(text for text in (doubts, found.problem) if text))
+
+
+def success_ratio(record: Record) -> float:
+    """Return the share of good requests of a run; NaN for none at all."""
+    values = _good(record, _bad_codes(record.experiment)).values
+    return float(values.mean()) if len(values) else math.nan
+
+
+def latency_p95_s(record: Record) -> float:
+    """Return the p95 of the response times in the burst; NaN where it was not reached."""
+    values = _times(record).values
+    return float(np.quantile(values, LATENCY_QUANTILE, method="higher")) if len(values) else math.nan
 
 
 def _success(before: Record, after: Record) -> Difference:
     codes = _bad_codes(after.experiment)
-    sides = [_sample(one, lambda log: error_budget.good_requests(log, codes)) for one in (before, after)]
-    return ratio_difference("success_ratio", sides[0], sides[1], RELEVANT_RATIO)
+    return ratio_difference("success_ratio", _good(before, codes), _good(after, codes), RELEVANT_RATIO)
 
 
 def _bad_codes(experiment: Experiment) -> tuple[int, ...]:
@@ -74,22 +83,27 @@ def _bad_codes(experiment: Experiment) -> tuple[int, ...]:
 
 
 def _latency(before: Record, after: Record) -> Difference:
-    sides = [_sample(one, latency.response_times, LATENCY_STAGE) for one in (before, after)]
-    first = sides[0].values
-    was_s = float(np.quantile(first, LATENCY_QUANTILE, method="higher")) if len(first) else 0.0
-    relevant_s = max(RELEVANT_LATENCY_RATIO * was_s, RELEVANT_LATENCY_S)
-    return quantile_difference(f"{LATENCY_STAGE}_latency_p95_s", sides[0], sides[1], LATENCY_QUANTILE, relevant_s)
+    was_s = latency_p95_s(before)
+    relevant_s = max(RELEVANT_LATENCY_RATIO * was_s, RELEVANT_LATENCY_S) if math.isfinite(was_s) else RELEVANT_LATENCY_S
+    name = f"{LATENCY_STAGE}_latency_p95_s"
+    return quantile_difference(name, _times(before), _times(after), LATENCY_QUANTILE, relevant_s)
 
 
-def _sample(record: Record, measure: Callable[[pd.DataFrame], npt.NDArray[Any]], stage: str = "") -> Sample:
-    """Return the requests of a whole run, or of the stage in which they were due."""
+def _good(record: Record, codes: tuple[int, ...]) -> Sample:
     log = record.requests
-    if stage:
-        window = next((window for one, window in stages(record) if one.name == stage), None)
-        log = log[_due_in(log, window)] if window else log.iloc[:0]
-    if log.empty:
-        return Sample(np.array([]), np.array([]))
-    return Sample(log["intended_s"].to_numpy(dtype=np.float64), np.asarray(measure(log), dtype=np.float64))
+    return _sample(log, error_budget.good_requests(log, codes) if len(log) else np.array([]))
+
+
+def _times(record: Record) -> Sample:
+    """Return the response times of the requests that were due in the burst."""
+    window = next((window for one, window in stages(record) if one.name == LATENCY_STAGE), None)
+    log = record.requests
+    log = log[_due_in(log, window)] if window else log.iloc[:0]
+    return _sample(log, latency.response_times(log) if len(log) else np.array([]))
+
+
+def _sample(log: pd.DataFrame, values: npt.NDArray[Any]) -> Sample:
+    return Sample(log["intended_s"].to_numpy(dtype=np.float64), np.asarray(values, dtype=np.float64))
 
 
 def _due_in(log: pd.DataFrame, window: Window) -> npt.NDArray[np.bool_]:
@@ -102,6 +116,13 @@ def incomparable(before: Record, after: Record) -> tuple[str, ...]:
 
     One with its faults and one control run without are the comparison that a control run is made for.
     """
+    found = [*differently_made(before, after)]
+    found += [f"the {which} run has no request log" for which, one in _named(before, after) if one.requests.empty]
+    return tuple(found)
+
+
+def differently_made(before: Record, after: Record) -> tuple[str, ...]:
+    """Return in what two runs differ by their making: experiment, load, faults; empty where in nothing."""
     first, second = before.experiment, after.experiment
     if before.header.experiment != after.header.experiment:
         return (f"they are runs of two experiments: {before.header.experiment} and {after.header.experiment}",)
@@ -109,7 +130,6 @@ def incomparable(before: Record, after: Record) -> tuple[str, ...]:
     controls = {bool(one.header.facts.get(CONTROL_FACT)) for one in (before, after)}
     if len(controls) == 1 and first.faults != second.faults:
         found.append("their faults differ: the experiment was changed between them")
-    found += [f"the {which} run has no request log" for which, one in _named(before, after) if one.requests.empty]
     return tuple(found)
 
 
