@@ -17,7 +17,7 @@ import pandas as pd
 
 from assertions.definition import Check, Definition, broken, conclude, held, param, params_object, unclear
 from assertions.gateway_counters import SIGNAL, ServerSide, server_side
-from assertions.windows import stages
+from assertions.windows import offered_requests, stages
 from harness.model.experiment import AssertionSpec
 from harness.model.load import RequestOutcome
 from harness.model.proportion import lower_bound, upper_bound
@@ -46,6 +46,12 @@ SCHEMA = params_object(
         },
         "ratio_tolerance": {"type": "number", "minimum": 0, "maximum": 0.1, "default": 0.002},
         "total_tolerance": {"type": "number", "minimum": 0, "maximum": 0.5, "default": 0.02},
+        "monthly_requests": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 10_000_000,
+            "description": "requests a month, for the share of the monthly budget that the run has spent",
+        },
         "class_label": {"type": "string", "default": "envoy_response_code_class"},
     }
 )
@@ -133,13 +139,38 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     server = server_side(record.harvest, client.window, str(param(spec, SCHEMA, "class_label")))
     return conclude(
         spec,
-        _checks(client, server, spec, objective),
+        [*_checks(client, server, spec, objective), *_intended_check(record, client, objective)],
         expected,
         window=client.window,
         coverage=server.coverage,
         evidence=_evidence(client, server),
-        figures=_figures(record, client, server, objective, bad_codes),
+        figures=_figures(record, client, server, spec, bad_codes),
+        rests_on=() if client.bad > allowed_bad(_planned(record), objective) else None,
     )
+
+
+def _intended_check(record: Record, client: ClientSide, objective: float) -> list[Check]:
+    """Count what was meant to be sent and never was: a stall must not look good (DESIGN §5)."""
+    unsent = _unsent(record)
+    if not unsent or client.bad > allowed_bad(client.total, objective):
+        return []
+    bad, total = client.bad + unsent, client.total + unsent
+    observed = f"{unsent} of {total} intended requests were never sent"
+    if at_most(bad, allowed_bad(total, objective)) is True:
+        return [held(observed)]
+    reason = f"{observed}: with them {bad} are bad, {allowed_bad(total, objective)} allowed"
+    return [unclear(reason, "see whether the platform stalled, or the generator had too few users", observed)]
+
+
+def _unsent(record: Record) -> int:
+    """Return how many arrivals found no free user, by the generator's own count."""
+    told = (event.detail.get("dropped") for event in record.timeline.of("load"))
+    return int(max((value for value in told if isinstance(value, (int, float)) and math.isfinite(value)), default=0))
+
+
+def _planned(record: Record) -> int:
+    """Return how many requests the whole profile asks for: more bad ones than it allows are proof, however it ended."""
+    return round(sum(offered_requests(stage, 0.0, stage.duration_s) for stage in record.experiment.load.stages))
 
 
 def _checks(client: ClientSide, server: ServerSide, spec: AssertionSpec, objective: float) -> list[Check]:
@@ -222,9 +253,11 @@ def _evidence(client: ClientSide, server: ServerSide) -> list[str]:
 
 
 def _figures(
-    record: Record, client: ClientSide, server: ServerSide, objective: float, bad_codes: tuple[int, ...]
+    record: Record, client: ClientSide, server: ServerSide, spec: AssertionSpec, bad_codes: tuple[int, ...]
 ) -> dict[str, float]:
-    allowed = allowed_bad(client.total, objective)
+    objective, unsent = float(param(spec, SCHEMA, "objective")), _unsent(record)
+    allowed, intended = allowed_bad(client.total, objective), client.total + unsent
+    monthly = (1 - objective) * int(param(spec, SCHEMA, "monthly_requests"))
     figures: dict[str, float] = {
         "requests": client.total,
         "bad_requests": client.bad,
@@ -232,6 +265,10 @@ def _figures(
         "success_ratio": 1 - client.bad_ratio,
         "bad_ratio_upper_bound": upper_bound(client.bad, client.total),
         "budget_spent_ratio": client.bad / allowed if allowed else math.inf if client.bad else 0.0,
+        "budget_left_requests": allowed - client.bad,
+        "monthly_budget_spent_ratio": client.bad / monthly,
+        "intended_requests": intended,
+        "intended_success_ratio": 1 - (client.bad + unsent) / intended,
     }
     if not server.problem and server.total:
         figures["gateway_requests"] = server.total

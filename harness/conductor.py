@@ -17,7 +17,7 @@ import pandas as pd
 from harness import guard, preflight
 from harness.definitions import FaultDefinition, Probe, ProbeResult
 from harness.gates import EverHeld, HeldFor
-from harness.model.errors import GameDayError, PortError, Refusal, Stopped
+from harness.model.errors import Aborted, GameDayError, PortError, Refusal, Stopped
 from harness.model.experiment import Experiment
 from harness.model.facts import FACTS
 from harness.model.fault import Permission
@@ -105,6 +105,7 @@ class Conductor:
         self._signals = signals
         self._base_permissions = permissions
         self._pulse = Pulse(experiment, target, drivers, journal, stop, live, self._objection)
+        self._pulse.is_well = self._is_well
         self._undoing = Undoing(experiment, drivers, self._pulse, run_id)
         self._taken_back = False
         self._chaos_failure = ""
@@ -120,6 +121,8 @@ class Conductor:
             self._end(Ending.REFUSED, str(refusal))
         except Stopped as stopped:
             self._end(Ending.STOPPED, stopped.reason)
+        except Aborted as aborted:
+            self._end(Ending.ABORTED, f"live guard: {aborted.reason}")
         except _EndedEarlyError as ended:
             self._end(ended.ending, ended.reason)
         except PortError as error:
@@ -274,6 +277,9 @@ class Conductor:
         bad = [f"{name}: {result.observed}" for name, result in results.items() if result.ok is not True]
         unknown = any(result.ok is None for result in results.values())
         return (None if unknown else not bad), "; ".join(bad) or "the steady state holds"
+
+    def _is_well(self) -> bool | None:
+        return self._steady_state()[0]
 
     def _probe(self, name: str, arguments: Mapping[str, Any]) -> ProbeResult:
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from harness.model.errors import PortError, Stopped
+from harness.live_guard import LiveGuard
+from harness.model.errors import Aborted, PortError, Stopped
 from harness.model.experiment import Experiment
 from harness.model.fault import Effect
 from harness.model.target import Target
@@ -53,6 +54,7 @@ class Pulse:
         load_lost: Why the load is lost, or empty.
         proven_s: When each fault's evidence came, by its name.
         failed: Faults that could not be carried out or have no proof that they bit.
+        is_well: Tells whether the steady state holds; asked only where the live guard has a limit for it.
     """
 
     def __init__(
@@ -76,6 +78,10 @@ class Pulse:
             live: Told of each event.
             objection: Says why a fault must not hit these victims (the guard), or nothing.
         """
+        self._live_guard = LiveGuard(experiment.abort) if experiment.abort else None
+        self.is_well: Callable[[], bool | None] = lambda: None
+        self._steady: bool | None = None
+        self._steady_asked_s = -SAMPLE_EVERY_S
         self._objection = objection
         self._experiment = experiment
         self._target = target
@@ -128,9 +134,11 @@ class Pulse:
         Raises:
             Stopped: A stop was asked for, the Lease is lost, the lever was pulled, the reaper is gone, or the run took
                 too long.
+            Aborted: The live guard says that the run must end.
         """
         self.poll()
         self._sample()
+        self._look_after_the_platform()
         if not self._drivers.lease.held:
             self._stop.request("the Lease could not be renewed: another run may have started")
         trouble = self._drivers.safety.trouble()
@@ -142,6 +150,17 @@ class Pulse:
             self.say("stop", "run", {"reason": self._stop.reason})
             raise Stopped(self._stop.reason)
         self._drivers.clock.sleep(TICK_S)
+
+    def _look_after_the_platform(self) -> None:
+        """Ask the live guard while faults may start or are on; it is never asked once the run takes back."""
+        if self._live_guard is None or not self.permits_open:
+            return
+        if self._live_guard.limits.unsteady_s is not None and self.now_s >= self._steady_asked_s + SAMPLE_EVERY_S:
+            self._steady, self._steady_asked_s = self.is_well(), self.now_s
+        reason = self._live_guard.look(self.now_s, self._drivers.load.latest(), self._steady)
+        if reason:
+            self.say("stop", "live guard", {"reason": reason})
+            raise Aborted(reason)
 
     def wait_until(self, done: Callable[[], bool], limit_s: float, every_s: float = 0.0) -> bool:
         """Tick until something is so.

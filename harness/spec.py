@@ -21,6 +21,7 @@ from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
+from harness.spec_assertions import abort_limits, restored_last
 from harness.spec_document import Document, KeyPath, raise_all, read_document, schema_errors, suggestion
 from harness.spec_template import new_experiment, write_new_experiment
 
@@ -207,6 +208,7 @@ class _Reading:
             text=text,
             path=str(path),
             may_hit=tuple(game.get("may_hit", ())),
+            abort=abort_limits(game, assertions),
         )
 
     def _seconds(self, key: str, default_s: float) -> float:
@@ -357,7 +359,7 @@ class _Reading:
             self._errors += schema_errors(self._document, place, params, found.params_schema)
             self._check_subjects(place, params)
             specs.append(AssertionSpec(name, written["kind"], params))
-        return _restored_last(specs)
+        return restored_last(specs)
 
     def _check_subjects(self, place: KeyPath, params: Mapping[str, Any]) -> None:
         """Check what an assertion is about: its namespace must be watched, and KEDA be there for its objects."""
@@ -390,10 +392,3 @@ class _Reading:
         if timeout_s < load.duration_s + settle_s:
             needs = f"load {load.duration_s:g} s and settle {settle_s:g} s"
             self._wrong((*self._base, "timeout"), f"{timeout_s:g} s is too short for {needs}", "raise it")
-
-
-def _restored_last(specs: list[AssertionSpec]) -> tuple[AssertionSpec, ...]:
-    """Put `restored` last; it is always judged, whether the file names it or not."""
-    named = [spec for spec in specs if spec.kind == "restored"]
-    others = [spec for spec in specs if spec.kind != "restored"]
-    return (*others, *(named or [AssertionSpec("restored", "restored")]))

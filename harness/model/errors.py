@@ -5,6 +5,7 @@ GameDayError
 ├── Refusal           the target may not be touched, or not now (exit 20; identity: exit 4)
 ├── PortError         a system behind a port did not answer as it must
 │   └── ChangedMeanwhileError   an object is no longer in the state that a change was made for
+├── Aborted           the live guard ended the run early, for the platform's sake
 └── Stopped           a stop request ended the run early (exit 2)
 """
 
@@ -81,6 +82,17 @@ class PortError(GameDayError):
 
 class ChangedMeanwhileError(PortError):
     """An object is no longer in the state that a change was made for; nothing was written."""
+
+
+@dataclass(eq=False)
+class Aborted(GameDayError):
+    """The live guard ended the run early."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the reason."""
+        return f"aborted: {self.reason}"
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.model.abort import AbortLimits
 from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 
@@ -71,6 +72,7 @@ class Experiment:
         text: The file as written, for the record.
         path: Where it came from.
         may_hit: Protected parts that it may hit all the same, as in `Target.protected`.
+        abort: Limits of the live guard; None where it has none.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Experiment:
     text: str = ""
     path: str = ""
     may_hit: tuple[str, ...] = ()
+    abort: AbortLimits | None = None
 
     @property
     def expected_duration_s(self) -> float:

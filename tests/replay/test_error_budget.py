@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.model.verdict import Outcome
+from assertions.assumptions import ASSUMPTIONS
+from assertions.registry import ASSERTIONS
+from harness.judge import judge
+from harness.model.record import Ending
+from harness.model.verdict import Outcome, Verdict
 from tests.replay.builders import Run, add_gateway, good_run, judged, with_params
 
 KIND = "error_budget"
@@ -212,3 +216,46 @@ def test_only_a_missing_class_of_errors_is_zero_and_never_a_missing_total_c03() 
     run = good_run()
     run.series[SIGNAL] = [one for one in run.series[SIGNAL] if one.labels["envoy_response_code_class"] == "5"]
     assert judged(run, KIND).outcome is Outcome.INCONCLUSIVE
+
+
+def weighed(run: Run) -> Verdict:
+    """Return the answer with what it leans on."""
+    found = judge(run.record(), ASSERTIONS, ASSUMPTIONS).verdicts
+    return next(verdict for verdict in found if verdict.kind == KIND)
+
+
+def dropping(count: int) -> Run:
+    run = good_run()
+    run.change("load", lambda t, s, d: {**d, "dropped": count if t > 60 else 0})
+    return run
+
+
+def test_d08_requests_that_were_meant_and_never_sent_count_as_bad_where_they_would_spend_the_budget() -> None:
+    verdict = judged(dropping(100), KIND)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "100 of 6925 intended requests were never sent: with them 100 are bad, 34 allowed" in verdict.reason
+    assert verdict.figures["intended_success_ratio"] == pytest.approx(1 - 100 / 6925)
+
+
+def test_some_that_were_never_sent_still_fit_into_the_budget() -> None:
+    verdict = judged(dropping(10), KIND)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.figures["intended_requests"] == 6835
+
+
+def test_what_is_left_of_the_budget_and_the_share_of_the_month_are_told() -> None:
+    figures = judged(with_params(spoil(good_run(), 20, 503), KIND, monthly_requests=1_000_000), KIND).figures
+    assert figures["budget_left_requests"] == 14
+    assert figures["monthly_budget_spent_ratio"] == pytest.approx(20 / 5000)
+
+
+def test_more_bad_requests_than_the_whole_profile_allows_are_proof_however_the_run_ended() -> None:
+    run = spoil(good_run(), 200, 503)
+    run.ended(Ending.ABORTED, "live guard: the error budget burns 60 times too fast")
+    assert weighed(run).outcome is Outcome.FAIL
+    some = good_run()
+    some.requests = some.requests[some.requests["intended_s"] < 70]
+    some = spoil(some, 20, 503)
+    some.ended(Ending.ABORTED, "the load generator was lost")
+    assert judged(some, KIND).outcome is Outcome.FAIL
+    assert weighed(some).outcome is Outcome.INCONCLUSIVE, "the rest of the run might have made up for it"

@@ -1,0 +1,26 @@
+"""What the assertions of an experiment file become, and the live guard's limits that follow from them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.model.abort import AbortLimits
+from harness.model.experiment import AssertionSpec
+
+OBJECTIVE = 0.995
+"""Of an experiment without an error budget."""
+
+
+def abort_limits(game: Mapping[str, Any], assertions: Sequence[AssertionSpec]) -> AbortLimits | None:
+    """Return the live guard's limits, with the objective of the file's error budget; None without ``abort``."""
+    budget = next((spec for spec in assertions if spec.kind == "error_budget"), None)
+    objective = OBJECTIVE if budget is None else float(budget.params.get("objective", OBJECTIVE))
+    return AbortLimits.of(game["abort"], objective) if "abort" in game else None
+
+
+def restored_last(specs: Sequence[AssertionSpec]) -> tuple[AssertionSpec, ...]:
+    """Put `restored` last; it is always judged, whether the file names it or not."""
+    named = [spec for spec in specs if spec.kind == "restored"]
+    others = [spec for spec in specs if spec.kind != "restored"]
+    return (*others, *(named or [AssertionSpec("restored", "restored")]))
