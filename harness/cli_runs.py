@@ -1,4 +1,4 @@
-"""Commands over stored runs: `compare`, `prune`. A composition root: wires and prints; touches no cluster."""
+"""Commands over stored runs: `compare`, `trend`, `prune`. A composition root: wires and prints; touches no cluster."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ def compare_command(first: str, second: str, as_json: bool, runs_dir: str) -> in
     else:
         print_comparison(Console(), found)
     return status
+
+
+@click.command("trend")
+@click.argument("experiment", required=False, default="")
+@click.option("--last", type=int, default=20, show_default=True, metavar="N", help="Runs of each experiment.")
+@runs_option
+def trend_command(experiment: str, last: int, runs_dir: str) -> int:
+    """Judge the last runs again and write DIR/index.html: exit 1 where the last one is worse beyond noise."""
+    from harness.comparison import EXIT  # noqa: PLC0415 - pandas only where it is needed
+    from harness.store import write_atomically  # noqa: PLC0415
+    from harness.trend import FIGURES, index_of  # noqa: PLC0415
+    from reports.index import INDEX_FILE, index_page, overall, sentence, trend_lines  # noqa: PLC0415
+
+    found = index_of(Path(runs_dir), experiment, last)
+    path = Path(runs_dir) / INDEX_FILE
+    write_atomically(path, index_page(found.rows, found.experiments, FIGURES))
+    for line in (*trend_lines(found.experiments), sentence(found.experiments), f"wrote {path}"):
+        click.echo(line)
+    return EXIT[overall(list(found.trends))]
 
 
 @click.command("prune")
@@ -70,4 +89,4 @@ def _size_bytes(text: str | None) -> int | None:
         raise SpecError("--max-size", "", str(error)) from None
 
 
-COMMANDS = (compare_command, prune_command)
+COMMANDS = (compare_command, trend_command, prune_command)

@@ -46,14 +46,14 @@ _SIGN = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.INCONCLUSIVE: "?"}
 
 def page(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, Assumption]) -> str:
     """Return ``report.html``."""
-    plotly, script = _plain_script(get_plotlyjs()), _plain_script((TEMPLATES / "report.js").read_text("utf-8"))
+    plotly, script = plain_script(get_plotlyjs()), plain_script((TEMPLATES / "report.js").read_text("utf-8"))
     rows, rows_left_out = timeline_rows(record)
     drawn = charts(record)
     context = {
         "style": (TEMPLATES / "report.css").read_text("utf-8"),
         "plotly": plotly,
         "script": script,
-        "policy": _policy(plotly, script),
+        "policy": policy(plotly, script),
         "figure": figure_json(record).replace("<", "\\u003c"),
         "charts": drawn,
         "drawn": any(chart.panel.lines for chart in drawn),
@@ -73,12 +73,13 @@ def page(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, 
         "replay": replay_commands(record.header.run_id),
         "record": record,
     }
-    return _environment().get_template("report.html.j2").render(context)
+    return environment().get_template("report.html.j2").render(context)
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return the templates' environment: everything is escaped, and a name that is missing is an error."""
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -86,11 +87,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"SIGN": _SIGN, "WORD": WORD, "HOLDS": HOLDS, "FILES": RECORD_FILES}
-    environment.globals |= {"PHASE_COLUMNS": PHASE_COLUMNS}
-    environment.filters |= {"change": _change, "comes_to": verdict_text}
-    environment.filters |= {"figure": _figure, "label": figure_label, "seconds": seconds_text}
-    return environment
+    made.globals |= {"SIGN": _SIGN, "WORD": WORD, "HOLDS": HOLDS, "FILES": RECORD_FILES}
+    made.globals |= {"PHASE_COLUMNS": PHASE_COLUMNS}
+    made.filters |= {"change": _change, "comes_to": verdict_text}
+    made.filters |= {"figure": _figure, "label": figure_label, "seconds": seconds_text}
+    return made
 
 
 def _figure(value: float, name: str) -> str:
@@ -101,13 +102,13 @@ def _change(value: float, name: str) -> str:
     return change_text(name, value)
 
 
-def _plain_script(text: str) -> str:
+def plain_script(text: str) -> str:
     """Return a script as a browser will hash it: line feeds only, and nothing that would end its element."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _policy(*scripts: str) -> str:
+def policy(*scripts: str) -> str:
     """Return a policy under which these scripts run, styles apply, and nothing is ever fetched or sent."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
