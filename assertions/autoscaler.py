@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from assertions.definition import (
+    DURATION,
     Check,
     Definition,
     broken,
@@ -22,6 +23,7 @@ from assertions.definition import (
     params_object,
     unclear,
 )
+from assertions.scaling_expectation import METRICS_DELAY_S, SYNC_S, promise
 from assertions.scaling_shape import shape_checks, shape_figures
 from assertions.scaling_view import (
     Chain,
@@ -39,6 +41,8 @@ from harness.model.time import Window
 from harness.model.verdict import Verdict
 
 KIND = "autoscaler_response"
+AS_SPECIFIED = "as-specified"
+DEFAULT_ASKED_S = METRICS_DELAY_S + SYNC_S
 SCHEMA = params_object(
     {
         "autoscaler": {
@@ -46,9 +50,16 @@ SCHEMA = params_object(
             "pattern": "^(hpa|scaledobject)/[^/]+/[^/]+$",
             "description": "hpa/NAMESPACE/NAME or scaledobject/NAMESPACE/NAME",
         },
-        "expect": {"enum": ["scale-up", "hold"], "default": "scale-up", "description": "hold: replicas must not move"},
+        "expect": {
+            "enum": ["scale-up", "hold", "as-specified"],
+            "default": "scale-up",
+            "description": "hold: replicas must not move; as-specified: they move where the signal leaves the "
+            "autoscaler's tolerance, and stay where it does not",
+        },
         "signal_within": duration("from the burst until the scaler's signal crosses; no limit by default"),
-        "desired_within": duration("from the burst until spec.replicas of the target rises", "45s"),
+        "desired_within": duration(
+            "from the burst until spec.replicas of the target rises; by default, as the autoscaler's own spec promises"
+        ),
         "scheduled_within": duration("from then until the new pods have nodes", "10s"),
         "ready_within": duration("from then until the new pods are Ready", "30s"),
         "answer_within": duration("from the first new pod's readiness to its first good answer", "15s"),
@@ -69,7 +80,11 @@ SCHEMA = params_object(
             "description": "share of the replicas that an HPA may take back while the demand is on: it may mend an "
             "overshoot, but a larger drop is a scaler that lost sight of the demand",
         },
-        "returned_within": duration("from the end of the burst until the replicas are back; no limit by default"),
+        "returned_within": {
+            "anyOf": [{"const": "as-specified"}, DURATION],
+            "description": "from the end of the burst until the replicas are back: a duration, or as-specified (what "
+            "the autoscaler's own spec promises); no limit by default",
+        },
     },
     required=["autoscaler"],
 )
@@ -79,13 +94,13 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     """Judge the response of an HPA or a ScaledObject to the burst."""
     ref = ScalerRef.parse(str(spec.params["autoscaler"]))
     window, whole = demand_window(record), judged_window(record)
-    expected = _expected(spec, ref)
+    view = scaling_view(record, ref)
+    expected = _expected(spec, ref, view)
     if window is None or whole is None:
         reason = "the burst was not reached, so there was nothing to answer"
         return conclude(
             spec, [unclear(reason, "see why the run ended early, or which stages the profile has")], expected
         )
-    view = scaling_view(record, ref)
     dead = _dead(record, ref, view, Window(whole.start_s, window.end_s), limit_s(spec, SCHEMA, "inactive_max"))
     if view is None or dead:
         return conclude(spec, dead, expected, window=window, rests_on=())
@@ -95,14 +110,24 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     return conclude(spec, checks, expected, window=window, evidence=_evidence(view, chain, window), figures=figures)
 
 
-def _expected(spec: AssertionSpec, ref: ScalerRef) -> str:
+def _expected(spec: AssertionSpec, ref: ScalerRef, view: ScalingView | None) -> str:
     if param(spec, SCHEMA, "expect") == "hold":
         return f"{ref} leaves the replicas alone"
-    limits = [limit_s(spec, SCHEMA, key) for key in ("desired_within", "scheduled_within", "ready_within")]
+    asked_s = _asked_limit_s(spec, view)
+    scheduled_s, ready_s = (limit_s(spec, SCHEMA, key) for key in ("scheduled_within", "ready_within"))
+    unless = ", unless its signal stays inside its tolerance" if param(spec, SCHEMA, "expect") == AS_SPECIFIED else ""
     return (
-        f"{ref} asks for more replicas within {limits[0]:g} s of the burst; the new pods then have nodes within "
-        f"{limits[1]:g} s and are Ready within {limits[2]:g} s"
+        f"{ref} asks for more replicas within {asked_s:g} s of the burst{unless}; the new pods then have nodes within "
+        f"{scheduled_s:g} s and are Ready within {ready_s:g} s"
     )
+
+
+def _asked_limit_s(spec: AssertionSpec, view: ScalingView | None) -> float:
+    """Return the file's limit, else what the object's own spec promises."""
+    written = param_s(spec, SCHEMA, "desired_within")
+    if written is not None:
+        return written
+    return DEFAULT_ASKED_S if view is None else promise(view).desired_s
 
 
 # Is it alive? ---------------------------------------------------------------------------------------------------------
@@ -159,7 +184,7 @@ def _checks(
     return [
         *_signal_check(chain, spec),
         _stage(f"asked for {chain.after:.0f} replicas instead of {chain.before:.0f}", chain.asked_s, chain.start_s,
-               limit_s(spec, SCHEMA, "desired_within"), whole),
+               _asked_limit_s(spec, view), whole),
         *_pod_checks(chain, spec, whole),
         *_answer_check(chain, spec, whole),
         *shape_checks(record, view, spec, SCHEMA, window, whole),
@@ -178,12 +203,14 @@ def _hold_check(view: ScalingView, window: Window) -> Check:
 
 
 def _not_asked(view: ScalingView, chain: Chain, spec: AssertionSpec, window: Window) -> Check:
-    limit = limit_s(spec, SCHEMA, "desired_within")
+    limit = _asked_limit_s(spec, view)
     observed = f"{chain.before:.0f} replicas all through the burst; {chain.signal or 'the signal is not known'}"
     if chain.before >= view.max_replicas:
         reason = f"{view.target} had its maximum of {view.max_replicas} replicas before the burst"
         return unclear(reason, "wait for the scale-down of the last run, or raise the maximum", observed)
     if chain.signal_s is None:
+        if chain.signal and param(spec, SCHEMA, "expect") == AS_SPECIFIED:
+            return held(f"no change was due: the signal stayed inside the autoscaler's tolerance ({chain.signal})")
         known = f"the signal never crossed ({chain.signal})" if chain.signal else "the scaler's signal was never seen"
         remedy = "raise the load, or set expect: hold where no scale-up is wanted"
         return unclear(f"no scale-up was needed as far as can be told: {known}", remedy, observed)
@@ -266,6 +293,11 @@ def _evidence(view: ScalingView, chain: Chain, window: Window) -> list[str]:
     lines = [f"+{t_s:.1f}s spec.replicas of {view.target} {old:.0f} -> {new:.0f}" for t_s, old, new in moves[:10]]
     if chain.desired_s is not None:
         lines.append(f"+{chain.desired_s:.1f}s status.desiredReplicas of the HPA rose (a hint: it lags behind)")
+    promised = promise(view)
+    lines.append(
+        f"its own spec promises: asked within {promised.desired_s:g} s ({promised.desired_rule}), back within "
+        f"{promised.returned_s:g} s ({promised.returned_rule})"
+    )
     fallback = [t_s for t_s, fact in view.states if isinstance(fact, ScaledObjectFact) and fact.fallback]
     return lines + [f"+{t_s:.1f}s {view.ref} fell back to its fallback replicas" for t_s in fallback[:1]]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from assertions.definition import Check, broken, held, param, param_s, unclear
+from assertions.scaling_expectation import promise
 from assertions.scaling_view import HPA, ScalingView
 from assertions.temporal import Steps, eventually_within, spans
 from harness.model.experiment import AssertionSpec
@@ -43,7 +44,7 @@ def shape_checks(
         yield _drop(view.asked.within(window), float(param(spec, schema, "drop_max_ratio")))
     else:
         yield from _starved(record, view, window)
-    yield from _return(view, window, whole, param_s(spec, schema, "returned_within"))
+    yield from _return(view, window, whole, _return_limit_s(view, spec, schema))
 
 
 def shape_figures(record: Record, view: ScalingView, window: Window, whole: Window) -> dict[str, float]:
@@ -137,6 +138,12 @@ def _starved(record: Record, view: ScalingView, window: Window) -> Iterator[Chec
         yield broken(reason, "see what the scaler measured then: a lost signal reads as an empty queue")
     else:
         yield held("back to zero with an empty queue")
+
+
+def _return_limit_s(view: ScalingView, spec: AssertionSpec, schema: Mapping[str, Any]) -> float | None:
+    if param(spec, schema, "returned_within") == "as-specified":
+        return promise(view).returned_s
+    return param_s(spec, schema, "returned_within")
 
 
 def _return(view: ScalingView, window: Window, whole: Window, limit: float | None) -> Iterator[Check]:

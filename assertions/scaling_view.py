@@ -20,9 +20,6 @@ from harness.model.record import Record
 from harness.model.time import Window
 
 HPA, SCALED_OBJECT = "hpa", "scaledobject"
-TOLERANCE_RATIO = 0.1
-"""The HPA leaves a ratio within 10 % of 1 alone (``--horizontal-pod-autoscaler-tolerance``)."""
-
 WATCH_ORDER_S = 0.5
 """Pods and workloads are watched apart: a pod may be seen this much before the patch that asked for it."""
 
@@ -169,7 +166,7 @@ def _signal(record: Record, view: ScalingView, window: Window) -> tuple[float | 
     """Return when the scaler's signal crossed, and which one it was; the text says so where it never did."""
     targets = [f.cpu_target_percent for _, f in view.hpa if f.cpu_target_percent]
     if targets:
-        limit = targets[-1] * (1 + TOLERANCE_RATIO)
+        limit = targets[-1] * (1 + view.hpa[-1][1].up_tolerance_ratio)
         steps = steps_of((t, f.cpu_current_percent) for t, f in view.hpa)
         return _crossing(steps, window, limit, f"CPU at {{value:.0f}} % of requests (target {targets[-1]} %)")
     metric = steps_of((t, max(f.metric_current.values(), default=None)) for t, f in view.hpa)

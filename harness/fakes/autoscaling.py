@@ -121,6 +121,7 @@ class SimHpa:
                 desired_replicas=self.workload.replicas if dead else desired, cpu_target_percent=TARGET_PERCENT,
                 cpu_current_percent=None if dead else percent, able=True, active=not dead,
                 active_reason="FailedGetResourceMetric" if dead else "ValidMetricFound", limited=False,
+                down_stabilisation_s=STABILISATION_S,
             )
         )  # fmt: skip
 
@@ -202,5 +203,6 @@ class SimScaledObject:
                 current_replicas=self.workload.replicas, desired_replicas=desired,
                 metric_current={"s0-redis-streams-tool-tasks": float(self.queue.lag)}, able=True, active=enabled,
                 active_reason="ValidMetricFound" if enabled else "ScalingDisabled", limited=False,
+                down_stabilisation_s=STABILISATION_S,
             )
         )  # fmt: skip

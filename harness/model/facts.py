@@ -101,7 +101,10 @@ class WorkloadFact(Fact):
 
 @dataclass(frozen=True, slots=True)
 class HpaFact(Fact):
-    """A HorizontalPodAutoscaler. ``able`` and ``active`` are conditions AbleToScale and ScalingActive."""
+    """A HorizontalPodAutoscaler. ``able`` and ``active`` are conditions AbleToScale and ScalingActive.
+
+    Stabilisation and tolerance are those of ``spec.behavior``, else Kubernetes' defaults (0 s up, 300 s down, 10 %).
+    """
 
     kind: ClassVar[str] = "hpa"
     target: str = ""
@@ -116,6 +119,9 @@ class HpaFact(Fact):
     active: bool | None = None
     active_reason: str = ""
     limited: bool | None = None
+    up_stabilisation_s: float = 0.0
+    down_stabilisation_s: float = 300.0
+    up_tolerance_ratio: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)

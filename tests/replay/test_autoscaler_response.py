@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from assertions.scaling_expectation import promise
+from assertions.scaling_view import ScalerRef, ScalingView
+from assertions.temporal import steps_of
 from harness.model.verdict import Outcome
 from tests.replay.builders import (
     BURST_END_S,
     Run,
     adapters,
+    asserting,
     good_run,
     hpa,
     judged,
@@ -271,3 +275,48 @@ def test_a_pod_that_is_ready_but_terminating_is_no_new_pod() -> None:
     run.drop("pod", lambda t, s, d: t < 50)
     run.fact(57, pod("planner-new-9", terminating=True))
     assert judged(run, KIND).outcome is Outcome.FAIL
+
+
+def test_f10_without_a_limit_the_objects_own_spec_gives_it() -> None:
+    slow = good_run()
+    slow = with_params(slow, KIND)
+    slow.change("hpa", lambda t, s, d: {**d, "up_stabilisation_s": 30.0})
+    verdict = judged(asserting(slow, KIND, autoscaler="hpa/agents/planner"), KIND)
+    assert verdict.outcome is Outcome.PASS
+    assert "within 75 s of the burst" in verdict.expected
+    assert any("stabilisation 30 s" in line for line in verdict.evidence)
+
+
+def test_as_specified_no_change_is_due_while_the_signal_stays_inside_the_tolerance() -> None:
+    inside = asserting(without_scaling(76), KIND, autoscaler="hpa/agents/planner", expect="as-specified")
+    verdict = judged(inside, KIND)
+    assert verdict.outcome is Outcome.PASS
+    assert "no change was due" in verdict.observed
+
+
+def test_as_specified_a_wider_tolerance_of_the_object_counts() -> None:
+    run = asserting(without_scaling(80), KIND, autoscaler="hpa/agents/planner", expect="as-specified")
+    assert judged(run, KIND).outcome is Outcome.FAIL
+    run.change("hpa", lambda t, s, d: {**d, "up_tolerance_ratio": 0.2})
+    assert judged(run, KIND).outcome is Outcome.PASS
+
+
+def test_as_specified_an_unseen_signal_stays_open() -> None:
+    run = asserting(without_scaling(None), KIND, autoscaler="hpa/agents/planner", expect="as-specified")
+    run.change("hpa", lambda t, s, d: {**d, "cpu_current_percent": None})
+    assert judged(run, KIND).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("minimum", "before", "returned_s", "rule"),
+    [(0, 0, 60 + 5 + 15, "cool-down 60 s"), (1, 1, 300 + 15 + 5 + 15, "the HPA's stabilisation 300 s")],
+)
+def test_f13_the_way_back_is_the_cool_downs_only_on_the_step_to_zero(
+    minimum: int, before: int, returned_s: float, rule: str
+) -> None:
+    scaled = scaled_object(min_replicas=minimum, cooldown_s=60.0, polling_interval_s=5.0)
+    ref, asked = ScalerRef("scaledobject", "agents", "tool-adapter"), steps_of([(0.0, before)])
+    view = ScalingView(ref, [(0.0, scaled)], [(0.0, hpa(before, None))], "Deployment/x", asked, [])
+    found = promise(view)
+    assert found.returned_s == returned_s
+    assert rule in found.returned_rule

@@ -247,3 +247,14 @@ def test_a_job_tells_how_it_ended():
 def test_a_pod_carries_its_priority_and_an_unknown_one_is_not_0():
     assert pod_fact(obj(spec={"priority": 1000})).priority == 1000
     assert pod_fact(obj()).priority is None
+
+
+def test_an_hpas_behavior_is_read_and_kubernetes_defaults_fill_the_rest():
+    hpa = {
+        "metadata": {"uid": "u", "namespace": "a", "name": "h"},
+        "spec": {"maxReplicas": 3, "behavior": {"scaleUp": {"tolerance": "50m", "stabilizationWindowSeconds": 20}}},
+    }
+    found = hpa_fact(hpa)
+    assert (found.up_tolerance_ratio, found.up_stabilisation_s, found.down_stabilisation_s) == (0.05, 20.0, 300.0)
+    hpa["spec"]["behavior"] = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    assert (hpa_fact(hpa).down_stabilisation_s, hpa_fact(hpa).up_tolerance_ratio) == (0.0, 0.1)

@@ -145,7 +145,16 @@ def hpa_fact(obj: Json) -> HpaFact:
         active=holds(active),
         active_reason=str(active.get("reason", "")),
         limited=holds(condition(obj, "ScalingLimited")),
+        up_stabilisation_s=_behavior(spec, "scaleUp", "stabilizationWindowSeconds", 0.0),
+        down_stabilisation_s=_behavior(spec, "scaleDown", "stabilizationWindowSeconds", 300.0),
+        up_tolerance_ratio=_behavior(spec, "scaleUp", "tolerance", 0.1),
     )
+
+
+def _behavior(spec: Json, direction: str, key: str, default: float) -> float:
+    """Return what ``spec.behavior`` says, else Kubernetes' default."""
+    value = ((spec.get("behavior") or {}).get(direction) or {}).get(key)
+    return default if value is None else quantity(str(value))
 
 
 def _cpu_percent(metrics: list[Json] | None, side: str) -> int | None:
