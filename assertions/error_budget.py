@@ -145,7 +145,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
         coverage=server.coverage,
         evidence=_evidence(client, server),
         figures=_figures(record, client, server, spec, bad_codes),
-        rests_on=() if client.bad > allowed_bad(_planned(record), objective) else None,
+        rests_on=() if _proven_bad(client) > allowed_bad(_planned(record), objective) else None,
     )
 
 
@@ -166,6 +166,11 @@ def _unsent(record: Record) -> int:
     """Return how many arrivals found no free user, by the generator's own count."""
     told = (event.detail.get("dropped") for event in record.timeline.of("load"))
     return int(max((value for value in told if isinstance(value, (int, float)) and math.isfinite(value)), default=0))
+
+
+def _proven_bad(client: ClientSide) -> int:
+    """Return the bad requests that no early end of the run can have cut off."""
+    return client.bad - client.codes.get(RequestOutcome.UNFINISHED.value, 0)
 
 
 def _planned(record: Record) -> int:

@@ -18,6 +18,7 @@ from assertions import (
     recovery,
     replicas_held,
     restored,
+    signal,
 )
 from assertions.definition import Definition
 
@@ -36,6 +37,7 @@ ASSERTIONS: Mapping[str, Definition] = {
         node_recovery.DEFINITION,
         drain_outcome.DEFINITION,
         job_progress.DEFINITION,
+        signal.DEFINITION,
         restored.DEFINITION,
     )
 }

@@ -120,6 +120,13 @@ def never(found: Sequence[Span]) -> bool | None:
     return always(turned)
 
 
+def sometimes(found: Sequence[Span]) -> bool | None:
+    """Tell whether a condition held at some time; an unknown stretch leaves a "no" open."""
+    if any(span.holds for span in found):
+        return True
+    return None if not found or any(span.holds is None for span in found) else False
+
+
 def eventually_within(found: Sequence[Span], limit_s: float) -> tuple[bool | None, float | None]:
     """Tell whether a condition came to hold within ``limit_s`` of the first span's start.
 

@@ -26,6 +26,7 @@ from harness.client import Job
 from harness.conductor import Conductor
 from harness.conductor import Outcome as RunOutcome
 from harness.control import control_facts, without_faults
+from harness.definitions import signals_of_all
 from harness.judgement import judge_run, write_reports
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
@@ -136,7 +137,7 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
             seed=job.seed,
             faults=registries.faults(),
             probes=probes,
-            signals=_signals(experiment),
+            signals=signals_of_all(registries.assertions(), experiment.assertions),
             permissions=parts.permissions,
             journal=store,
             stop=stop,
@@ -164,12 +165,6 @@ def _refused(error: GameDayError, now_s: float, store: RunStore, stream: _Stream
     store.append(event)
     stream.event(event)
     return RunOutcome(Ending.REFUSED, str(error))
-
-
-def _signals(experiment: Experiment) -> tuple[str, ...]:
-    """Return the names of the signals that the experiment's assertions lean on, without repeats."""
-    known = registries.assertions()
-    return tuple(dict.fromkeys(name for spec in experiment.assertions for name in known[spec.kind].signals))
 
 
 def _save(store: RunStore, header: RunHeader, outcome: RunOutcome) -> None:

@@ -5,7 +5,7 @@ The conductor, `spec` and `judge` take registries as arguments and know their en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -139,3 +139,14 @@ class AssertionDefinition(Protocol):
     def check(self, record: Record, spec: AssertionSpec) -> Verdict:
         """Judge a record. Never raises for what a record may hold; asks no clock."""
         ...
+
+
+def signals_of(definition: AssertionDefinition, spec: AssertionSpec) -> tuple[str, ...]:
+    """Return the signals that an assertion of a file leans on: those of its kind, and the one that it names itself."""
+    named = spec.params.get("signal")
+    return (*definition.signals, *((named,) if isinstance(named, str) else ()))
+
+
+def signals_of_all(definitions: Mapping[str, AssertionDefinition], specs: Iterable[AssertionSpec]) -> tuple[str, ...]:
+    """Return the signals of several assertions, without repeats."""
+    return tuple(dict.fromkeys(name for spec in specs for name in signals_of(definitions[spec.kind], spec)))

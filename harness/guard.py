@@ -33,8 +33,8 @@ def check_plan(experiment: Experiment, target: Target) -> None:
     """Refuse a plan that the target does not allow. Needs no cluster.
 
     Raises:
-        Refusal: Load above the limit, an address that is not loopback on a loopback target, a namespace or a component
-            that the target does not have.
+        Refusal: Load above the limit, an address that is not loopback on a loopback target; a namespace, a component or
+            a signal that the target does not have.
     """
     if experiment.load.peak_rps > target.rate_max_rps:
         problem = (
@@ -49,6 +49,11 @@ def check_plan(experiment: Experiment, target: Target) -> None:
     if outside:
         problem = f"namespace {outside[0]} is not among the target's ({', '.join(target.namespaces)})"
         raise Refusal("namespace", problem, f"add it to targets.{target.name}.namespaces if it may be touched")
+    unknown = [s for s in experiment.assertions if s.params.get("signal", "") not in {"", *target.signals}]
+    if unknown:
+        problem = f"assertion {unknown[0].name} asks for the signal {unknown[0].params['signal']}"
+        remedy = "use a name of the target's query pack in gameday.toml, or add the query there"
+        raise Refusal("signal", f"{problem}, which target {target.name} has not", remedy)
     if target.loopback_only:
         for url in (target.gateway_url, target.prometheus_url, target.api_server.replace("*", "1")):
             _check_loopback(url)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness import exits
-from harness.definitions import AssertionDefinition
+from harness.definitions import AssertionDefinition, signals_of
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Ending, Record
 from harness.model.timeline import Event
@@ -92,7 +92,7 @@ def _answer(
     except Exception as error:  # a judge may never take the others with it (Jepsen's rule: a crash is "unknown")
         reason = f"the judge crashed: {type(error).__name__}: {error}"
         return _inconclusive(spec, reason, f"this is a fault of Gameday; keep runs/{record.header.run_id}")
-    return _weigh(record, definition, verdict, assumptions)
+    return _weigh(_narrowed(record, signals_of(definition, spec)), definition, verdict, assumptions)
 
 
 # What was never run ---------------------------------------------------------------------------------------------------
@@ -178,8 +178,7 @@ def _weigh(
     needs = definition.needs_for_pass if verdict.outcome is Outcome.PASS else definition.needs_for_fail
     if verdict.rests_on is not None:
         needs = verdict.rests_on
-    narrow = _narrowed(record, definition.signals)
-    missed = [a for a in (_assume(narrow, name, assumptions) for name in needs) if a.holds is not True]
+    missed = [a for a in (_assume(record, name, assumptions) for name in needs) if a.holds is not True]
     if not missed:
         return verdict
     what = _told(missed[0]) + (f"; nor {', '.join(a.name for a in missed[1:])}" if missed[1:] else "")

@@ -10,6 +10,7 @@ from assertions.registry import ASSERTIONS
 from experiments.faults.probes import bound_probes
 from harness import registries
 from harness.conductor import Conductor, Outcome
+from harness.definitions import signals_of_all
 from harness.fakes.switches import Switches
 from harness.fakes.world import Twin
 from harness.judge import judge
@@ -45,7 +46,6 @@ def rehearse(name: str | Path, seed: int = 7, **switches: object) -> Rehearsal:
     experiment = registries.load(name if isinstance(name, Path) else registries.experiment_path(name))
     twin = Twin(experiment, seed, Switches(**switches), ORIGIN.timestamp())  # type: ignore[arg-type]
     drivers, journal = twin.drivers(Path("."), "rehearsal"), Events()
-    kinds = [ASSERTIONS[spec.kind] for spec in experiment.assertions]
     conductor = Conductor(
         experiment,
         twin.target,
@@ -54,7 +54,7 @@ def rehearse(name: str | Path, seed: int = 7, **switches: object) -> Rehearsal:
         seed=seed,
         faults=registries.faults(),
         probes=bound_probes(drivers.observer, drivers.metrics, twin.target.signals),
-        signals=tuple(dict.fromkeys(signal for kind in kinds for signal in kind.signals)),
+        signals=signals_of_all(ASSERTIONS, experiment.assertions),
         permissions=(),
         journal=journal,
         stop=StopFlag(),
