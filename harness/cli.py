@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -111,16 +112,19 @@ def _run_job(job: Job, console: Console, experiment: Experiment) -> int:
 
 def _run_with_control(job: Job, console: Console, experiment: Experiment) -> int:
     """Run without the faults, then with them; a control run that did not complete is the end of it."""
-    from harness.control import not_completed  # noqa: PLC0415 - pandas only where it is needed
+    from harness.control import after_control  # noqa: PLC0415 - pandas only where it is needed
 
     end = _watched(replace(job, control=True), console, experiment)
     if end.run_dir is None:
         return end.exit_status
     status = _print_verdicts(end.run_dir)
-    reason = not_completed(end.run_dir)
-    if reason:
-        console.print(f"gameday: {reason}", style="red", soft_wrap=True)
+    found = after_control(end.run_dir, job)
+    if found.problem:
+        console.print(f"gameday: {found.problem}", style="red", soft_wrap=True)
         return status
+    if found.rest_s:
+        console.print(f"resting {found.rest_s:.0f} s: the autoscalers go back before the run with the faults")
+        time.sleep(found.rest_s)
     return _run_job(replace(job, control_run=end.run_dir.name), console, experiment)
 
 

@@ -22,6 +22,7 @@ from assertions.windows import stages
 from harness.model.comparison import CONTROL_FACT
 from harness.model.difference import Difference, Sample, quantile_difference, ratio_difference
 from harness.model.experiment import Experiment
+from harness.model.facts import WorkloadFact
 from harness.model.record import Record
 from harness.model.time import Window
 
@@ -45,9 +46,31 @@ def differences(before: Record, after: Record) -> tuple[Difference, ...]:
         before: The first run.
         after: The second run, whose error budget says which codes are bad.
     """
-    told = "; ".join(f"the {which} run: {text}" for which, one in _named(before, after) if (text := doubt(one)))
+    doubts = [f"the {which} run: {text}" for which, one in _named(before, after) if (text := doubt(one))]
+    told = "; ".join([*doubts, *_apart_from_the_start(before, after)])
     found = (_success(before, after), _latency(before, after))
     return tuple(_doubted(one, told) for one in found)
+
+
+def _apart_from_the_start(before: Record, after: Record) -> Iterator[str]:
+    """Yield what had another number of replicas when the load began: a platform that is scaled up has less to do.
+
+    An autoscaler may take minutes to go back after the run before, so this is what two runs in a row are prone to.
+    """
+    sides = [replicas_asked(one, w.start_s) for one in (before, after) if (w := one.timeline.load_window())]
+    if len(sides) < 2:  # noqa: PLR2004 - a run without load has its own doubt
+        return
+    for name in sorted(set(sides[0]) & set(sides[1])):
+        if sides[0][name] != sides[1][name]:
+            yield f"they began with {sides[0][name]} and {sides[1][name]} replicas of {name}"
+
+
+def replicas_asked(record: Record, at_s: float) -> dict[str, int]:
+    """Return how many replicas were asked for at an instant, by ``namespace/name`` of the experiment's workloads."""
+    watched = {(one.namespace, one.name) for one in record.experiment.scope.workloads}
+    facts = record.timeline.facts(WorkloadFact, lambda one: (one.namespace, one.name) in watched)
+    known = [one for t_s, one in facts if t_s <= at_s and one.spec_replicas is not None]
+    return {f"{one.namespace}/{one.name}": one.spec_replicas or 0 for one in known}
 
 
 def doubt(record: Record) -> str:

@@ -6,6 +6,7 @@ Belongs to the plugin (a composition root). Must not decide an exit status nor a
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from harness import exits, registries
 from harness.client import Job, RunClient
-from harness.control import not_completed
+from harness.control import after_control
 from harness.live import LiveView
 from harness.model.errors import GameDayError, PortError, SpecError
 from harness.model.verdict import Outcome, Verdict
@@ -182,8 +183,12 @@ class PluginRuns:
             if not self.control:
                 return self._watched(job, experiment, expected_s)
             control_dir = self._watched(replace(job, control=True), experiment, expected_s)
-            if not_completed(control_dir):  # its record says why, for every item of the experiment
+            found = after_control(control_dir, job)
+            if found.problem:  # its record says it, for every item of the experiment
                 return control_dir
+            if found.rest_s:
+                Console(stderr=True, quiet=self.quiet).print(f"resting {found.rest_s:.0f} s: the autoscalers go back")
+                time.sleep(found.rest_s)
             return self._watched(replace(job, control_run=control_dir.name), experiment, expected_s)
 
     def _watched(self, job: Job, experiment: str, expected_s: float) -> Path:

@@ -21,7 +21,7 @@ COMPARISON_SCHEMA = "gameday.comparison/1"
 STYLE = {Change.SAME: "", Change.BETTER: "green", Change.WORSE: "bold red", Change.UNCLEAR: "yellow"}
 _SENTENCE = {
     Change.SAME: "No difference beyond noise that matters.",
-    Change.BETTER: "Better, and nothing is worse.",
+    Change.BETTER: "Nothing is worse; something is better, or can be told now.",
     Change.WORSE: "Worse.",
     Change.UNCLEAR: "Nothing is proven worse, but something cannot be told.",
 }

@@ -12,17 +12,18 @@ import pytest
 
 from harness import conductor_main, registries, store
 from harness.client import Job
-from harness.control import not_completed
+from harness.control import after_control, rest_s
 from harness.effect import with_effect
 from harness.judgement import judge_run, write_reports
 from harness.model.comparison import EFFECT_FACT
 from harness.model.record import Ending
 from harness.pulse import StopFlag
 from tests.unit import stored_runs
-from tests.unit.stored_folders import log, stored, truncated
+from tests.unit.stored_folders import log, stored, timeline, truncated
 from tests.unit.test_cli import status_of
 from tests.unit.test_conductor_main import Stream
 
+JOB = Job("e.yaml", "gameday.toml", "local", 7, "runs")
 SCHEMA = json.loads((registries.PROJECT_DIR / "reports/schema/summary.json").read_text())
 
 
@@ -104,8 +105,32 @@ def test_a_truncated_control_run_never_costs_the_report_of_its_run(pair, seed):
 
 @pytest.mark.parametrize("ending", [Ending.STOPPED, Ending.REFUSED, Ending.ABORTED, None])
 def test_no_fault_follows_a_control_run_that_did_not_complete(tmp_path, ending):
-    reason = not_completed(stored(tmp_path, ending=ending))
-    assert reason.startswith("the control run did not complete, so no fault was injected: ")
+    found = after_control(stored(tmp_path, ending=ending), JOB)
+    assert found.problem.startswith("the control run did not complete, so no fault was injected: ")
+
+
+def test_autoscalers_that_are_up_after_a_control_run_get_the_time_that_they_ask_for(tmp_path):
+    """9 replicas asked at the end and 3 at the start; 300 s down, 60 s to act, and 17 s have gone by."""
+    folder = stored(tmp_path)
+    assert after_control(folder, JOB).rest_s == pytest.approx(300 + 60 - (193 - stored_runs.END_S))
+    assert after_control(folder, replace(JOB, rehearse=True)).rest_s == 0
+
+
+def test_autoscalers_that_are_back_need_no_rest():
+    whole = timeline()
+    calm = tuple(e for e in whole.events if e.kind != "workload" or e.t_s < stored_runs.FIRST_S)
+    assert rest_s(stored_runs.record(timeline=replace(whole, events=calm))) == 0
+
+
+def test_a_run_that_begins_scaled_up_tells_no_effect(pair):
+    record = store.load_record(pair)
+    events = tuple(
+        replace(e, detail={**e.detail, "spec_replicas": 9}) if e.kind == "workload" else e
+        for e in record.timeline.events
+    )
+    scaled_up = replace(record, timeline=replace(record.timeline, events=events))
+    effect = with_effect(pair, scaled_up).header.facts[EFFECT_FACT]
+    assert all("began with 3 and 9 replicas of agents/planner" in one.problem for one in effect.differences)
 
 
 def test_the_command_runs_both_and_a_failed_control_run_is_the_end_of_it(tmp_path, monkeypatch, capsys):
