@@ -33,6 +33,7 @@ from harness.model.experiment import Experiment
 from harness.model.record import Ending, RunHeader
 from harness.model.timeline import Event
 from harness.pulse import StopFlag
+from harness.sabotage.evidence import sabotage_facts
 from harness.store import RunStore, StoreError, new_run_id
 
 MESSAGES_MAX = 100_000
@@ -118,7 +119,7 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
         job.seed,
         started.isoformat(),
         versions=parts.versions,
-        facts=control_facts(job),
+        facts=control_facts(job) | sabotage_facts(Path(job.runs_dir)),
     )
     store = _create_store(job, header, experiment, stop)
     stream.send({"m": "run", "run_id": run_id, "run_dir": str(store.run_dir), "seed": job.seed})

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from harness.model.comparison import EFFECT_FACT
 from harness.model.record import Record
+from harness.model.sabotage import SABOTAGE_FACT
 from harness.model.verdict import Assumption, Outcome, Verdict
 from reports.charts import charts, figure_json
 from reports.differences import change_text, effect_of, verdict_text
@@ -41,6 +42,7 @@ RECORD_FILES = {
     "fingerprint.json": "the cluster before and after",
     "logs/": "logs of the run's processes",
 }
+_TOLD_APART = {EFFECT_FACT, SABOTAGE_FACT}
 _SIGN = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.INCONCLUSIVE: "?"}
 
 
@@ -68,7 +70,8 @@ def page(record: Record, verdicts: Sequence[Verdict], assumptions: Mapping[str, 
         "spans": _spans(record),
         "alerts": alerts(record),
         "effect": effect_of(record),
-        "facts": {name: value for name, value in record.header.facts.items() if name != EFFECT_FACT},
+        "facts": {name: value for name, value in record.header.facts.items() if name not in _TOLD_APART},
+        "sabotage": record.header.facts.get(SABOTAGE_FACT) or {},
         "undone": Counter((bool(u.get("done")), str(u.get("fault")), str(u.get("outcome"))) for u in record.undo),
         "replay": replay_commands(record.header.run_id),
         "record": record,

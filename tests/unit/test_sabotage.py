@@ -9,10 +9,13 @@ from harness import cli
 from harness.model.errors import PortError, SpecError
 from harness.model.target import Target
 from harness.model.verdict import Outcome
+from harness.sabotage.evidence import sabotage_facts
 from harness.sabotage.on_testbed import DEEDS, TESTBED_SABOTEURS
 from harness.sabotage.saboteurs import SABOTEURS, Expected, Saboteur
 from harness.sabotage.scene import Scene
 from harness.sabotage.trial import Finished, document, exit_status, finished, try_all
+from reports.page import page
+from tests.unit import stored_runs
 
 HELD = Finished(0, {"a": ("PASS", "every limit held"), "b": ("PASS", "every limit held")}, "runs/alone")
 SABOTEUR = Saboteur("s", "spoils it", "x", (Expected("a", Outcome.FAIL, "no hpa"),))
@@ -110,3 +113,22 @@ def test_the_list_says_what_each_does_and_runs_nothing(tmp_path):
     done = CliRunner().invoke(cli.gameday, ["sabotage", "--list", "--runs-dir", str(tmp_path)])
     assert all(saboteur.name in done.output for saboteur in SABOTEURS)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_last_table_goes_into_a_runs_facts_and_its_report(tmp_path):
+    trials = try_all([SABOTEUR], Stub(told("FAIL", "there is no hpa")))
+    (tmp_path / "twin-sabotage.json").write_text(json.dumps(document("twin", trials)))
+    (tmp_path / "testbed-sabotage.json").write_text("{torn")
+    facts = sabotage_facts(tmp_path)
+    assert facts["sabotage"]["twin"]["trials"] == [{"name": "s", "does": "spoils it", "caught": True}]
+    assert "testbed-sabotage.json cannot be read" in facts["sabotage"]["testbed"]["problem"]
+
+    record = stored_runs.record(header=stored_runs.header(facts=facts))
+    shown = page(record, stored_runs.verdicts(), stored_runs.assumptions())
+    assert "<b>1 of 1</b> caught on the twin" in shown and "spoils it" in shown
+    assert "cannot be read" in shown
+    assert 'id="sabotage"' not in page(stored_runs.record(), stored_runs.verdicts(), stored_runs.assumptions())
+
+
+def test_runs_without_any_sabotage_say_nothing_of_it(tmp_path):
+    assert sabotage_facts(tmp_path) == {}
