@@ -134,7 +134,7 @@ def _worth(sample: Sample) -> tuple[float, float]:
     if not independent:
         return float(bads.sum()), float(total)
     clustered = len(totals) / (len(totals) - 1) * float(((bads - share * totals) ** 2).sum()) / total**2
-    effect = max(1.0, clustered / independent)
+    effect = max(1.0, float(clustered / independent))
     return float(bads.sum()) / effect, float(total) / effect
 
 
