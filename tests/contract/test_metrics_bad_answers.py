@@ -32,6 +32,7 @@ class Stub:
         self.headers: dict[str, str] = {}
         self.delay_s = 0.0
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.posted: list[str] = []
         stub = self
 
         class Page(BaseHTTPRequestHandler):
@@ -45,6 +46,10 @@ class Stub:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body.encode())
+
+            def do_POST(self) -> None:
+                stub.posted.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.do_GET()
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
@@ -236,3 +241,15 @@ def test_a_store_without_a_build_page_has_an_unknown_version(stub: Stub, source:
     scalar = json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [1, "1"]}})
     stub.answer = lambda path: (200, "application/json", scalar) if "query=1" in path else (404, "text/plain", "none")
     assert source(stub).identify() == "unknown version"
+
+
+@pytest.mark.parametrize("form", ["{}", "sum({})"])
+def test_c16_a_long_query_travels_in_the_body_and_not_in_the_url(stub: Stub, source: Make, form: str) -> None:
+    stub.result([{"metric": {"job": "x"}, "values": [[1, "1"]]}], warnings=["cut"])
+    query = form.format("up{job=~\"" + "|".join(f"job-{n}" for n in range(400)) + "\"}")
+    harvest = source(stub).harvest([Signal("up", query)], Window(0.0, 60.0))
+    assert len(harvest.series("up")) == 1
+    assert "partial answer (cut)" in harvest.problem("up")
+    (body,) = stub.posted
+    assert "job-399" in body
+    assert max(len(path) for path, _ in stub.asked) < 200
