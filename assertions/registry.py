@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from assertions import (
+    agent_outcomes,
+    alerts,
     autoscaler,
     backlog,
+    cpu_utilisation,
     disruption_budget,
     drain_outcome,
     error_budget,
+    gpu_utilisation,
     job_progress,
     latency,
     node_recovery,
@@ -37,6 +41,10 @@ ASSERTIONS: Mapping[str, Definition] = {
         node_recovery.DEFINITION,
         drain_outcome.DEFINITION,
         job_progress.DEFINITION,
+        cpu_utilisation.DEFINITION,
+        gpu_utilisation.DEFINITION,
+        agent_outcomes.DEFINITION,
+        alerts.DEFINITION,
         signal.DEFINITION,
         restored.DEFINITION,
     )
