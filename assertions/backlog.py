@@ -23,7 +23,8 @@ from assertions.definition import (
     params_object,
     unclear,
 )
-from assertions.queue_view import REMEDY, SIGNALS, QueueView, queue_view
+from assertions.queue_sources import KAFKA_SIGNALS, SOURCES
+from assertions.queue_view import REMEDY, SIGNALS, QueueView
 from assertions.temporal import Span, eventually_within, spans
 from assertions.windows import baseline_window, demand_window, judged_window
 from harness.model.experiment import AssertionSpec
@@ -34,6 +35,7 @@ from harness.model.verdict import Verdict
 KIND = "backlog"
 SCHEMA = params_object(
     {
+        "source": {"enum": list(SOURCES), "default": "redis-stream", "description": "what kind of queue it is"},
         "age_max": duration("age of the oldest unfinished task", "5m"),
         "drained_within": duration("time from the end of the burst until the queue is short again", "5m"),
         "drained_depth": {
@@ -58,7 +60,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     window = judged_window(record)
     if window is None:
         return conclude(spec, [unclear("no load was started", "see why the run ended early")], expected)
-    view = queue_view(record.harvest, window)
+    view = SOURCES[str(param(spec, SCHEMA, "source"))](record.harvest, window)
     checks = [_age_check(view, age_max_s), *_use_checks(view, spec), *_trust_checks(view), *_lost_checks(view)]
     if view.enqueued > 0:
         checks.append(_drain_check(record, view, spec, drained_s, window))
@@ -181,7 +183,7 @@ DEFINITION = Definition(
     question="Did the queue's backlog stay young, and was it worked off?",
     judge=judge,
     params_schema=SCHEMA,
-    signals=SIGNALS,
+    signals=(*SIGNALS, *KAFKA_SIGNALS),
     needs_for_pass=(
         "run_completed",
         "load_reached_floor",

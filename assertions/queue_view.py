@@ -67,9 +67,15 @@ class QueueView:
     coverage: Coverage
 
 
-def queue_view(harvest: Harvest, window: Window) -> QueueView:
-    """Look at the queue over a window (and the one sample before it, which holds at its start)."""
-    series = {name: _one(name, harvest.series(name)) for name in SIGNALS}
+def queue_view(harvest: Harvest, window: Window, names: Sequence[str] = SIGNALS) -> QueueView:
+    """Look at the queue over a window (and the one sample before it, which holds at its start).
+
+    Args:
+        harvest: The signals.
+        window: What is looked at.
+        names: Those of `SIGNALS` that this kind of queue has; of the others nothing is said, and nothing missed.
+    """
+    series = {name: _one(name, harvest.series(name) if name in names else ()) for name in SIGNALS}
     gap_s = _hole_max_s(harvest, DEPTH)
     age, depth = series[AGE].within(window), series[DEPTH].within(window)
     peak = int(np.nanargmax(age.values)) if np.isfinite(age.values).any() else None
@@ -82,8 +88,8 @@ def queue_view(harvest: Harvest, window: Window) -> QueueView:
         enqueued=_rise(series[ENQUEUED], window),
         finished=_rise(series[DONE], window) + _rise(series[DEAD], window),
         lost=_lost(series, window),
-        problems=tuple(_problems(harvest, series, window)),
-        contradictions=tuple(_contradictions(series, window, step_s)),
+        problems=tuple(_problems(harvest, series, window, names)),
+        contradictions=tuple(_contradictions(series, window, step_s, names)),
         coverage=series[AGE].coverage(window, step_s),
     )
 
@@ -102,14 +108,16 @@ def _hole_max_s(harvest: Harvest, name: str) -> float:
     return asked.hole_max_s if asked else 0.0
 
 
-def _problems(harvest: Harvest, series: Mapping[str, Series], window: Window) -> Iterator[str]:
+def _problems(harvest: Harvest, series: Mapping[str, Series], window: Window, names: Sequence[str]) -> Iterator[str]:
     """Yield what is missing, each problem once with the signals that have it."""
     by_problem: dict[str, list[str]] = {}
-    for name in SIGNALS:
+    for name in names:
         for problem in _problems_of(harvest, name, series[name].within(window), window):
             by_problem.setdefault(problem, []).append(name)
-    for problem, names in by_problem.items():
-        yield f"signal{'s' if len(names) > 1 else ''} {', '.join(names)}: {problem}"
+    for problem, bad in by_problem.items():
+        yield f"signal{'s' if len(bad) > 1 else ''} {', '.join(bad)}: {problem}"
+    if UP not in names:
+        return
     up = series[UP].within(window)
     down = up.t_s[up.values < 1]
     blind_s, limit_s = _longest_blindness_s(up, window), _hole_max_s(harvest, UP)
@@ -167,10 +175,12 @@ def _lost(series: Mapping[str, Series], window: Window) -> float:
     return float(last[np.argmin(np.abs(last))])
 
 
-def _contradictions(series: Mapping[str, Series], window: Window, step_s: float) -> Iterator[str]:
-    yield from _age_against_depth(series, window)
-    yield from _age_against_counts(series, window, step_s)
-    yield from _depth_against_group(series, window)
+def _contradictions(series: Mapping[str, Series], window: Window, step_s: float, names: Sequence[str]) -> Iterator[str]:
+    if AGE in names:
+        yield from _age_against_depth(series, window)
+        yield from _age_against_counts(series, window, step_s)
+    if {LAG, PENDING} <= set(names):
+        yield from _depth_against_group(series, window)
     times, (enqueued, done) = _together(series, (ENQUEUED, DONE), window)
     anew = (np.diff(enqueued) < 0) | (np.diff(done) < 0)
     if anew.any():
@@ -198,14 +208,23 @@ def _age_against_counts(series: Mapping[str, Series], window: Window, step_s: fl
     times, (age, enqueued, done, dead, depth) = _together(series, (AGE, ENQUEUED, DONE, DEAD, DEPTH), window)
     if not len(times) or not np.isfinite([age, enqueued, done, dead, depth]).all() or (np.diff(enqueued) < 0).any():
         return
-    vanished = enqueued[0] - done[0] - dead[0] - depth[0]
-    seen = np.searchsorted(enqueued - vanished, done + dead + 1, side="left")
-    waits = seen < len(times)
-    least_s = np.where(waits, times - times[np.minimum(seen, len(times) - 1)], 0.0)
+    least_s = age_by_counts_s(times, enqueued - (enqueued[0] - done[0] - dead[0] - depth[0]), done + dead)
     at = _first_run(age < least_s - (2 * step_s + 1))
     if at is not None:
         told = f"an age of {least_s[at]:.0f} s, the age signal says {age[at]:.0f} s"
         yield f"at +{times[at]:.0f}s the counts prove {told}"
+
+
+def age_by_counts_s(times: Floats, enqueued: Floats, finished: Floats) -> Floats:
+    """Return the least age of the oldest task that counts prove, at each instant; 0 where none waits.
+
+    Args:
+        times: Instants.
+        enqueued: Tasks that came up to each instant, rising.
+        finished: Tasks that were finished up to each instant.
+    """
+    seen = np.searchsorted(enqueued, finished + 1, side="left")
+    return np.where(seen < len(times), times - times[np.minimum(seen, len(times) - 1)], 0.0)
 
 
 def _depth_against_group(series: Mapping[str, Series], window: Window) -> Iterator[str]:
