@@ -32,7 +32,7 @@ _UNITS = {
     "planner_requests_total": "requests",
     "queue_oldest_task_age_seconds": "s", "queue_depth": "tasks", "queue_lag": "tasks", "queue_pending": "tasks",
     "queue_up": "1", "tasks_unique_enqueued": "tasks", "tasks_unique_done": "tasks", "tasks_dead": "tasks",
-    "tasks_duplicate": "tasks", "tasks_late": "tasks", "targets_up": "1",
+    "tasks_duplicate": "tasks", "tasks_late": "tasks", "targets_up": "1", "alert_rules": "rules", "alerts_firing": "1",
 }  # fmt: skip
 SIGNALS: Mapping[str, Signal] = {
     name: Signal(name, name, unit, counter=name in _COUNTERS) for name, unit in _UNITS.items()

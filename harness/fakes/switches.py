@@ -34,6 +34,7 @@ class Switches:
         store_skew_s: Its clock is so far ahead of ours.
         metrics_frozen_at_s: Every scrape from then on repeats the last one before it.
         metrics_nan_at_s: The scrapes of 10 s from then on are not numbers.
+        alert_rule_missing: Prometheus has lost the rule of the alert ToolTasksWait.
         errors_hidden: The gateway counts its own 5xx answers as 2xx.
         watch_hole_at_s: The watch of pods has a hole.
         load_ratio: Share of the arrivals that the generator manages to start.
@@ -71,6 +72,7 @@ class Switches:
     store_skew_s: float = 0.0
     metrics_frozen_at_s: float | None = None
     metrics_nan_at_s: float | None = None
+    alert_rule_missing: bool = False
     errors_hidden: bool = False
     watch_hole_at_s: float | None = None
     load_ratio: float = 1.0

@@ -40,6 +40,9 @@ from harness.ports import Drivers
 NAMESPACE, PLANNER, ADAPTER = "agents", "planner", "tool-adapter"
 PLANNER_PODS, ADAPTER_PODS, OTHER_PODS = 3, 1, 3
 PDB_MIN_AVAILABLE = 2
+TASKS_WAIT_S = 3.0
+"""As the sample platform's alert ToolTasksWait."""
+
 GATEWAY_FAULTS = ObjectRef("v1", "ConfigMap", SWITCH_CONFIG_MAP, INFRA)
 
 
@@ -232,6 +235,9 @@ class Twin:
         if up:  # the exporter shows no stale depth
             yield from self._queue_samples(now_s)
         yield "targets_up", {"job": "pods"}, 1.0
+        yield "alert_rules", {"rule_group": "platform"}, 2.0 if self.switches.alert_rule_missing else 3.0
+        if up and self.queue.age_s(now_s) > TASKS_WAIT_S and not self.switches.alert_rule_missing:
+            yield "alerts_firing", {"alertname": "ToolTasksWait"}, 1.0
 
     def _class_samples(self) -> Iterator[Sample]:
         counted = dict(self.gateway.by_class)

@@ -181,6 +181,10 @@ SABOTEURS: tuple[Saboteur, ...] = (
         {"rows_lost_ratio": 0.2},
     ),
     Saboteur(
+        "alert-rule-removed", "the rule of the alert that on-call waits for is gone", "tool-api-rate-limit",
+        (Expected("on-call-is-told", FAIL, "ToolTasksWait did not fire"),), {"alert_rule_missing": True},
+    ),
+    Saboteur(
         "undo-broken", "no change can be taken back", DRAIN,
         (
             Expected("restored", FAIL, "not taken back"),

@@ -9,6 +9,7 @@ from testbed.platform import launching, serving
 from testbed.platform.settings import Environment
 
 TEMPLATE = "/etc/prometheus/prometheus.yaml.j2"
+RULES = "/etc/prometheus/alerts.yaml"
 DATA_DIR = "/data"
 TARGET_FILE = "/targets/pods.json"
 
@@ -17,6 +18,7 @@ def config_values(env: Environment) -> dict[str, object]:
     """Return the values of the configuration template."""
     return {
         "target_file": str(env.pod_path(env.text("TARGET_FILE", TARGET_FILE))),
+        "rule_file": str(env.pod_path(env.text("PROMETHEUS_RULES", RULES))),
         "loopback": launching.pod_addresses(env) == launching.LOOPBACK,
         "scrape_interval_s": env.integer("SCRAPE_INTERVAL_S", 2, 1, 300),
     }

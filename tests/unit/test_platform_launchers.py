@@ -125,6 +125,7 @@ def prometheus_env(tmp_path: Path, **more: str) -> dict[str, str]:
         "BIND_IP": "127.44.5.2",
         "TARGET_FILE": str(tmp_path / "pods.json"),
         "PROMETHEUS_TEMPLATE": str(BASE / "prometheus.yaml.j2"),
+        "PROMETHEUS_RULES": str(BASE / "alerts.yaml"),
         "TMPDIR": str(tmp_path),
     } | more
 
