@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,11 +93,7 @@ def good_requests(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES
     is bad: 5xx, bad codes, time-outs, connection errors, broken answers, and requests that never finished (CASES D08).
     """
     status = requests["status"].to_numpy(dtype=np.int64)
-    return _good(status, requests["outcome"].astype(str).to_numpy(), bad_codes)
-
-
-def _good(status: npt.NDArray[np.int64], outcome: Any, bad_codes: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    served = np.isin(outcome, [RequestOutcome.OK.value, RequestOutcome.HTTP_ERROR.value])
+    served = requests["outcome"].isin([RequestOutcome.OK.value, RequestOutcome.HTTP_ERROR.value]).to_numpy()
     good = served & (status > 0) & (status < 500)  # noqa: PLR2004 - HTTP server errors
     return np.asarray(good & ~np.isin(status, bad_codes))
 
@@ -108,12 +103,9 @@ def client_side(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES) 
     if requests.empty:
         return None
     status = requests["status"].to_numpy(dtype=np.int64)
-    outcome = requests["outcome"].astype(str).to_numpy()
-    good = _good(status, outcome, bad_codes)
-    answered = status > 0
+    good, answered = good_requests(requests, bad_codes), status > 0
     start_s = requests["start_s"].to_numpy(dtype=np.float64)
     end_s = start_s + np.nan_to_num(requests["latency_s"].to_numpy(dtype=np.float64))
-    named = pd.Series(np.where(answered, status.astype(str), outcome)).value_counts()
     return ClientSide(
         total=len(requests),
         bad=int((~good).sum()),
@@ -121,9 +113,17 @@ def client_side(requests: pd.DataFrame, bad_codes: tuple[int, ...] = BAD_CODES) 
         answered_bad=int((answered & ~good).sum()),
         by_class={k: int((status // 100 == k).sum()) for k in range(1, 6)},
         bad_4xx=int((~good & (status // 100 == 4)).sum()),  # noqa: PLR2004
-        codes={str(code): int(count) for code, count in named.sort_index().items()},
+        codes=_codes_of(requests, status, answered),
         window=Window(float(start_s.min()), float(end_s.max())),
     )
+
+
+def _codes_of(requests: pd.DataFrame, status: npt.NDArray[np.int64], answered: npt.NDArray[np.bool_]) -> dict[str, int]:
+    """Count requests by code, or by outcome where none came. Codes stay numbers: there may be millions."""
+    codes, counts = np.unique(status[answered], return_counts=True)
+    found = {str(code): int(count) for code, count in zip(codes, counts, strict=True)}
+    silent = requests["outcome"][~answered].astype(str).value_counts()
+    return dict(sorted((found | {str(name): int(count) for name, count in silent.items()}).items()))
 
 
 def judge(record: Record, spec: AssertionSpec) -> Verdict:
@@ -284,11 +284,12 @@ def _figures(
 def _by_stage(record: Record, bad_codes: tuple[int, ...]) -> dict[str, float]:
     """Return the success ratio of each stage, by intended start; sub-windows come from the request log only."""
     intended = record.requests["intended_s"].to_numpy(dtype=np.float64)
+    good = good_requests(record.requests, bad_codes)
     found: dict[str, float] = {}
     for stage, window in stages(record):
-        part = client_side(record.requests[(intended >= window.start_s) & (intended < window.end_s)], bad_codes)
-        if part is not None:
-            found[f"{stage.name}_success_ratio"] = 1 - part.bad_ratio
+        part = good[(intended >= window.start_s) & (intended < window.end_s)]
+        if len(part):
+            found[f"{stage.name}_success_ratio"] = 1 - np.count_nonzero(~part) / len(part)
     return found
 
 

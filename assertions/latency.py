@@ -44,8 +44,7 @@ def response_times(requests: pd.DataFrame) -> Floats:
     """Return seconds from intended start to whole answer; infinite where none came."""
     columns = {name: requests[name].to_numpy(dtype=np.float64) for name in ("intended_s", "start_s", "latency_s")}
     times = columns["start_s"] - columns["intended_s"] + columns["latency_s"]
-    outcome = requests["outcome"].astype(str).to_numpy()
-    answered = np.isin(outcome, [RequestOutcome.OK.value, RequestOutcome.HTTP_ERROR.value])
+    answered = requests["outcome"].isin([RequestOutcome.OK.value, RequestOutcome.HTTP_ERROR.value]).to_numpy()
     return np.where(answered & np.isfinite(times), times, np.inf)
 
 

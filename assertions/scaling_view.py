@@ -215,11 +215,10 @@ def _first_answer(
     requests = record.requests
     if requests.empty:
         return None, False
-    answered_by = requests["pod"].fillna("").astype(str)
-    if not answered_by.isin(view.pod_names).any():
+    if not requests["pod"].isin(view.pod_names).any():
         return None, False
     names = {states[0][1].name for states in news}
-    good = requests[answered_by.isin(names) & (requests["outcome"].astype(str) == RequestOutcome.OK.value)]
+    good = requests[requests["pod"].isin(names) & (requests["outcome"] == RequestOutcome.OK.value)]
     if good.empty:
         return None, True
     return float((good["start_s"].astype(float) + good["latency_s"].astype(float)).min()), True

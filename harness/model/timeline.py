@@ -121,13 +121,15 @@ def _fold(events: list[Event], taken_back_s: float) -> Injection:
     for event in events:
         merged.update(event.detail)
     permit_s = next(e.t_s for e in events if e.detail.get("step") == "permit")
+    loss, effect = str(merged.get("loss", Loss.NONE)), str(merged.get("effect", Effect.UNCLEAR))
+    known = loss in set(Loss) and effect in set(Effect)  # a record of another version, or a damaged one
     return Injection(
         fault=events[0].subject,
         action=str(merged.get("action", "")),
         window=Window(permit_s, max(permit_s, events[-1].t_s, taken_back_s)),
-        loss=Loss(merged.get("loss", Loss.NONE)),
+        loss=Loss(loss) if known else Loss.NONE,
         asked=int(merged.get("asked", 0)),
         victims=tuple(merged.get("victims", ())),
-        effect=Effect(merged.get("effect", Effect.UNCLEAR)),
-        reason=str(merged.get("reason", "")),
+        effect=Effect(effect) if known else Effect.UNCLEAR,
+        reason=str(merged.get("reason", "")) if known else f"not readable: loss {loss!r}, effect {effect!r}",
     )
