@@ -130,7 +130,7 @@ def ready(node: dict[str, Any]) -> str:
     return next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready")
 
 
-def test_a_drain_empties_the_node_by_uid_and_its_undo_gives_the_node_back(stage):
+def test_a09_f08_a_drain_empties_the_node_by_uid_and_its_undo_gives_the_node_back(stage):
     pods = stage.world.deploy("planner", 4)
     stage.world.budget("planner", "planner", 2)
     told = stage.carry_out("drain_nodes", nodes=["general-1"], within_s=30)
@@ -195,7 +195,7 @@ def test_a_node_that_somebody_else_cordoned_stays_cordoned(stage):
     assert cordoned(stage.get(NODE)) and marks(stage.get(NODE)) == []
 
 
-def test_a_stop_in_the_middle_of_a_drain_ends_it_and_the_undo_gives_the_node_back(stage):
+def test_a07_a21_a_stop_in_the_middle_of_a_drain_ends_it_and_the_undo_gives_the_node_back(stage):
     stage.world.deploy("planner", 4)
     stage.world.budget("strict", "planner", 3)
     stage.stop_at_s = stage.clock.now_s() + 2.0

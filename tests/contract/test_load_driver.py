@@ -57,7 +57,7 @@ def edges(seen: list[Observation]) -> dict[str, Observation]:
     return {o.subject: o for o in seen if o.kind == "load-edge"}
 
 
-def test_the_load_follows_its_profile_and_every_request_is_a_row(
+def test_d01_d02_d06_d10_the_load_follows_its_profile_and_every_request_is_a_row(
     driver: LocustDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D01, D02, D06, D10: child process; offered against achieved; windows from raw rows."""
@@ -91,7 +91,7 @@ def test_the_load_follows_its_profile_and_every_request_is_a_row(
     assert b"swordfish" not in written
 
 
-def test_each_way_to_fail_is_told_apart_and_nothing_is_tried_twice(driver: LocustDriver) -> None:
+def test_d03_d08_each_way_to_fail_is_told_apart_and_nothing_is_tried_twice(driver: LocustDriver) -> None:
     """D03, D08: one failure is no exit code; a hung request is a time-out, a half answer is no success."""
     script = ["ok", "503", "half", "reset", "hang", "redirect", "close"]
     with ScriptedServer(lambda number: script[number % len(script)]) as server:
@@ -116,7 +116,7 @@ def test_each_way_to_fail_is_told_apart_and_nothing_is_tried_twice(driver: Locus
     assert ended.detail["failures"] == 240 - expected["ok"]
 
 
-def test_somebody_elses_user_class_is_paced_too_and_a_get_is_not_tried_again(driver: LocustDriver) -> None:
+def test_d07_somebody_elses_user_class_is_paced_too_and_connections_are_made_anew(driver: LocustDriver) -> None:
     script = {0: "close", 1: "half"}
     with ScriptedServer(lambda number: script.get(number, "ok")) as server:
         driver.start(plan_of(server.url, user_classes={GET_USER: 1.0}, options={"reconnect_every": 5}, users_max=4))
@@ -154,7 +154,7 @@ def test_a_server_that_is_down_gives_rows_not_a_dead_generator(driver: LocustDri
     assert (len(rows), lost, set(rows["outcome"]), set(rows["status"])) == (240, 0, {"connect_error"}, {0})
 
 
-def test_arrivals_that_find_no_free_user_are_late_then_dropped(driver: LocustDriver) -> None:
+def test_d09_arrivals_that_find_no_free_user_are_late_then_dropped(driver: LocustDriver) -> None:
     """D09: the generator's own limit shows, it does not turn into fewer arrivals offered."""
     with ScriptedServer(delay_s=0.2) as server:
         driver.start(plan_of(server.url, users_max=4, request_timeout_s=0.5))
@@ -171,7 +171,7 @@ def test_arrivals_that_find_no_free_user_are_late_then_dropped(driver: LocustDri
     assert busiest["lag_s"] > 0.3
 
 
-def test_a_killed_generator_is_reported_lost_and_its_open_rows_are_counted(driver: LocustDriver) -> None:
+def test_d05_a_killed_generator_is_reported_lost_and_its_open_rows_are_counted(driver: LocustDriver) -> None:
     """D05."""
     with ScriptedServer(delay_s=0.3) as server:
         driver.start(plan_of(server.url))
@@ -281,7 +281,7 @@ def test_what_user_code_raises_is_told_by_type_and_place_never_by_its_text(
     assert "pl4nted" not in told
 
 
-def test_a_generator_that_cannot_start_names_its_last_lines(tmp_path: Path) -> None:
+def test_d03_a_generator_that_cannot_start_names_its_last_lines(tmp_path: Path) -> None:
     command = (sys.executable, "-c", "import sys; print('no such locust', file=sys.stderr); sys.exit(7)")
     driver = LocustDriver(RealClock.starting_now(), tmp_path, command)
     with pytest.raises(PortError, match=r"exit status 7.*no such locust"):

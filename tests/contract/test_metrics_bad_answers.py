@@ -151,7 +151,9 @@ def test_a_redirect_is_not_followed_since_it_could_leave_the_machine(stub: Stub,
     assert len(stub.asked) == 1
 
 
-def test_a_silent_store_is_left_after_the_time_out(stub: Stub, source: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c15_a_silent_store_is_left_after_the_time_out(
+    stub: Stub, source: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prometheus_session, "TIMEOUTS_S", (1.0, 1.2))
     stub.delay_s = 3.0
     with pytest.raises(PortError, match="no answer"):
@@ -246,7 +248,7 @@ def test_a_store_without_a_build_page_has_an_unknown_version(stub: Stub, source:
 @pytest.mark.parametrize("form", ["{}", "sum({})"])
 def test_c16_a_long_query_travels_in_the_body_and_not_in_the_url(stub: Stub, source: Make, form: str) -> None:
     stub.result([{"metric": {"job": "x"}, "values": [[1, "1"]]}], warnings=["cut"])
-    query = form.format("up{job=~\"" + "|".join(f"job-{n}" for n in range(400)) + "\"}")
+    query = form.format('up{job=~"' + "|".join(f"job-{n}" for n in range(400)) + '"}')
     harvest = source(stub).harvest([Signal("up", query)], Window(0.0, 60.0))
     assert len(harvest.series("up")) == 1
     assert "partial answer (cut)" in harvest.problem("up")

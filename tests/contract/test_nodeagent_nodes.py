@@ -74,7 +74,7 @@ def _reboot(world: NodeAgentWorld, node: Node) -> None:
     world.until(lambda: serves() and node_ready(world, node.name) == "True", "the node is on")
 
 
-def test_a_capacity_that_others_patch_outlives_heartbeats_and_a_reboot(world: NodeAgentWorld) -> None:
+def test_g01_a_capacity_that_others_patch_outlives_heartbeats_and_a_reboot(world: NodeAgentWorld) -> None:
     """G01."""
 
     def gpus(count: str) -> None:
@@ -113,7 +113,7 @@ def test_a_stopped_node_says_nothing_until_it_boots_and_then_clears_its_zombies(
     world.gone("p")
 
 
-def test_a_lost_node_is_missed_its_pods_replaced_elsewhere_and_gone_when_it_is_back(world: NodeAgentWorld) -> None:
+def test_f19_a_lost_node_is_missed_its_pods_replaced_elsewhere_and_gone_when_it_is_back(world: NodeAgentWorld) -> None:
     """F19: on a real cluster the same takes about 40 s and 300 s."""
     template = {
         "metadata": {"labels": {"app": "web"}},

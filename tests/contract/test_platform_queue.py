@@ -213,7 +213,7 @@ def _fields(number: int) -> dict[str | bytes, str | int]:
     return {"task_id": task(number).task_id, "conversation_id": "c1", "turn": 0, "enqueued_at_ms": 1000}
 
 
-def test_lag_is_zero_when_all_is_delivered_and_unknown_when_redis_cannot_tell(server: RedisServer) -> None:
+def test_g11_lag_is_zero_when_all_is_delivered_and_unknown_when_redis_cannot_tell(server: RedisServer) -> None:
     """G11: the backlog is lag and pending, each told apart; an unknown lag is not a zero."""
 
     async def story(redis: Redis) -> None:
@@ -232,7 +232,7 @@ def test_lag_is_zero_when_all_is_delivered_and_unknown_when_redis_cannot_tell(se
     run(server, story)
 
 
-def test_the_first_task_after_a_redis_restart_makes_the_group_that_the_scaler_asks_for(server: RedisServer) -> None:
+def test_g12_the_first_task_after_a_redis_restart_makes_the_group_that_the_scaler_asks_for(server: RedisServer) -> None:
     """G12: a missing group is an error for every trigger that counts pending entries."""
 
     async def story(redis: Redis) -> None:

@@ -175,7 +175,7 @@ def test_a_lost_lease_stops_the_run():
     assert "undo" in world.calls
 
 
-def test_an_exception_that_is_not_ours_still_undoes_and_ends_crashed():
+def test_a21_an_exception_that_is_not_ours_still_undoes_and_ends_crashed():
     world = World()
     world.chaos_raises = ZeroDivisionError("boom")
     run = Run(world)

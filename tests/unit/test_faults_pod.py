@@ -20,7 +20,7 @@ def carry_out(on: Bench, action: str, **arguments: object) -> dict[str, object]:
     return drive(FAULTS[action].steps(on.context, plan(action, hold_s, **arguments)), on.cluster.clock)
 
 
-def test_a_kill_is_abrupt_and_its_undo_is_written_before_it() -> None:
+def test_a23_a_kill_is_abrupt_and_its_undo_is_written_before_it() -> None:
     on = bench()
     told = carry_out(on, "kill_pods", share=0.34)
     assert on.steps() == ["due", "permit", "undo-recorded", "acted", "evidence"]
@@ -30,7 +30,7 @@ def test_a_kill_is_abrupt_and_its_undo_is_written_before_it() -> None:
     assert told["effect"] == "CONFIRMED" and "3 of 3 uids gone, 3 replacements Ready" in str(told["reason"])
 
 
-def test_events_carry_the_kind_of_loss_the_victims_with_uid_and_how_many_were_asked() -> None:
+def test_a23_events_carry_the_kind_of_loss_the_victims_with_uid_and_how_many_were_asked() -> None:
     on = bench()
     carry_out(on, "evict_pods", count=1)
     last = on.last()
@@ -237,7 +237,7 @@ def test_a_stop_request_between_the_permit_and_the_deed_touches_nothing() -> Non
     assert not [line for line in on.cluster.log if line.startswith("kill")]
 
 
-def test_after_a_stop_request_no_further_pod_is_evicted() -> None:
+def test_e07_after_a_stop_request_no_further_pod_is_evicted() -> None:
     on = bench(answers=[BLOCKED] * 4)
     on.stop_at_s = 1.0
     with pytest.raises(FaultError, match="was not asked for any more"):

@@ -37,7 +37,7 @@ def test_a05_victims_are_different_serving_pods_as_many_as_asked_or_an_error(
 
 
 @given(pods, st.floats(0.01, 1), st.randoms(use_true_random=False))
-def test_the_same_seed_draws_the_same_victims_in_whatever_order_the_pods_are_listed(
+def test_a05_the_same_seed_draws_the_same_victims_in_whatever_order_the_pods_are_listed(
     every: list[PodFact], share: float, shuffle: object
 ) -> None:
     arguments = {"namespace": "agents", "selector": "app=planner", "share": share}

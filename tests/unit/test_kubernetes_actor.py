@@ -26,7 +26,7 @@ OVERLAP = "This pod has more than one PodDisruptionBudget, which the eviction su
         (422, status(422, "Invalid", "name missing"), "refused", "name missing"),
     ],
 )  # fmt: skip
-def test_each_answer_of_the_eviction_subresource_has_one_meaning_b14(code, answer, expected, said):
+def test_a08_a09_b14_each_answer_of_the_eviction_subresource_has_one_meaning(code, answer, expected, said):
     with stub_api() as (stub, connection):
         stub.on("POST", EVICTION, lambda e: e.json(code, answer))
         result = KubernetesActor(connection).evict_pod(pod_fact(pod("a", "u1", "1")))

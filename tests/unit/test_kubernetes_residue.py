@@ -30,7 +30,7 @@ def serve(stub, paths, **items):
         stub.on("GET", path, lambda e, found=found: e.json(200, {"metadata": {}, "items": found}))
 
 
-def test_orphans_are_swept_and_what_a_living_run_or_a_record_owns_is_spared():
+def test_g08_orphans_are_swept_and_what_a_living_run_or_a_record_owns_is_spared():
     with stub_api() as (stub, connection):
         states = {"open": "open", "old": "done"}
         records = [item(name, "dead", **{"gameday.local/undo": state}) for name, state in states.items()]
@@ -53,7 +53,7 @@ def test_what_cannot_be_listed_is_an_error_and_never_clean():
             find_helpers(connection, ["agents"])
 
 
-def test_marks_and_what_the_node_agent_obeys_are_found_with_the_command():
+def test_a21_marks_and_what_the_node_agent_obeys_are_found_with_the_command():
     with stub_api() as (stub, connection):
         nodes = [
             item("general-1", namespace="", annotations={"gameday.local/changed-by.0123": "run-1/cordon-1"}),

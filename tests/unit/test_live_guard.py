@@ -51,7 +51,7 @@ def test_a_generator_that_falls_silent_ends_the_run():
     assert "has said nothing for 11 s" in guard.look(15.0, snapshot(4.0, 200, 0))
 
 
-def test_a_steady_state_that_is_lost_for_too_long_ends_the_run_and_unknown_is_not_lost():
+def test_a19_a_steady_state_that_is_lost_for_too_long_ends_the_run_and_unknown_is_not_lost():
     at_s, reason = said(0.0, 120, steady=lambda t_s: t_s < 30)
     assert (at_s, "the steady state has been lost for 20 s" in reason) == (50, True)
     assert said(0.0, 120, steady=lambda t_s: t_s % 15 != 0) is None
@@ -72,7 +72,7 @@ def test_limits_come_from_the_file_with_the_objective_of_its_budget(tmp_path):
     assert "abort:" in text
 
 
-def test_a_run_that_burns_its_budget_is_ended_taken_back_and_says_why():
+def test_a19_a_run_that_burns_its_budget_is_ended_taken_back_and_says_why():
     run = rehearse("pod-kill-under-burst", error_ratio=0.6)
     assert run.record.header.ending.value == "aborted"
     assert run.record.header.reason.startswith("live guard: the error budget burns")

@@ -64,14 +64,14 @@ def test_only_the_run_that_is_named_is_taken_back():
     assert [r.record_id for r in recover(ledger, SteppedClock(), "run")] == ["1"]
 
 
-def test_a_step_is_tried_again_until_it_works():
+def test_e08_a_step_is_tried_again_until_it_works():
     ledger = ScriptedLedger(record("1"), failures={"1": 3})
     (done,) = recover(ledger, SteppedClock())
     assert done.done
     assert ledger.asked == ["1"] * 4
 
 
-def test_a_step_that_never_works_ends_by_its_own_deadline_and_does_not_stop_the_others():
+def test_e08_a_step_that_never_works_ends_by_its_own_deadline_and_does_not_stop_the_others():
     clock = SteppedClock()
     ledger = ScriptedLedger(record("1"), record("2"), failures={"2": 10**6})
     failed, done = recover(ledger, clock, step_limit_s=10.0)
