@@ -45,7 +45,11 @@ rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
 	$(BIN)/python -m pytest -m gameday --gameday-rehearse $(ARGS)
 
 .PHONY: bench
-bench: bench-run bench-kill  ## print the measured numbers
+bench: bench-run bench-judge bench-kill  ## print the measured numbers
+
+.PHONY: bench-judge
+bench-judge: $(VENV)/.dev  ## judge and report an hour at 1,200 requests/s, and a normal run
+	$(BIN)/python -m tests.bench.bench_judge $(ARGS)
 
 .PHONY: bench-kill
 bench-kill: $(VENV)/.dev test-packages  ## the kill matrix: 200 runs on light testbeds, 30 on the full one (hours)

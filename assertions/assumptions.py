@@ -246,6 +246,13 @@ def run_completed(record: Record) -> Assumption:
     return Assumption("run_completed", done, reason, "" if done else "mend the reason and run again")
 
 
+def record_whole(record: Record) -> Assumption:
+    """Tell whether everything that was stored could be read (`harness.store_read` notes what could not)."""
+    notes = [str(event.detail.get("message", "")) for event in record.timeline.of("note", "store")]
+    remedy = "the run folder is damaged: run again" if notes else ""
+    return Assumption("record_whole", not notes, "; ".join(notes) or "every line was read", remedy)
+
+
 def clocks_agree(record: Record) -> Assumption:
     """Tell whether the clock of Prometheus lies within 2 s of ours, so that windows mean the same on both."""
     skew_s = record.harvest.skew_s
@@ -273,5 +280,6 @@ ASSUMPTIONS: Mapping[str, Callable[[Record], Assumption]] = {
     "observation_complete": observation_complete,
     "metrics_fresh": metrics_fresh,
     "clocks_agree": clocks_agree,
+    "record_whole": record_whole,
 }
 """Every assumption by name, in the order in which a report shows them."""

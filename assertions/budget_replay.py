@@ -47,9 +47,12 @@ def desired_healthy(pdb: PdbFact, expected_pods: int | None) -> int | None:
 
 
 def _scaled(value: str, total: int | None) -> int | None:
-    if not value.endswith("%"):
+    number = value.removesuffix("%")
+    if not number.isdecimal():  # not what the API server lets through
+        return None
+    if number == value:
         return int(value)
-    return None if total is None else math.ceil(int(value[:-1]) * total / 100)
+    return None if total is None else math.ceil(int(number) * total / 100)
 
 
 def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -155,6 +155,6 @@ DEFINITION = Definition(
     question="Was the node back in time after the undo?",
     judge=judge,
     params_schema=SCHEMA,
-    needs_for_pass=("faults_took_effect",),
+    needs_for_pass=("faults_took_effect", "record_whole"),
     needs_for_fail=(),
 )

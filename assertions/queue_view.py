@@ -100,7 +100,8 @@ def _one(name: str, found: Sequence[Series]) -> Series:
         return Series(name, {}, np.empty(0), np.empty(0))
     t_s = np.concatenate([one.t_s for one in found])
     order = np.argsort(t_s, kind="stable")
-    return Series(name, {}, t_s[order], np.concatenate([one.values for one in found])[order])
+    values = np.concatenate([one.values for one in found])[order]
+    return Series(name, {}, t_s[order], np.where(np.isfinite(values), values, np.nan))
 
 
 def _hole_max_s(harvest: Harvest, name: str) -> float:

@@ -218,7 +218,8 @@ def _first_answer(
     if not requests["pod"].isin(view.pod_names).any():
         return None, False
     names = {states[0][1].name for states in news}
-    good = requests[requests["pod"].isin(names) & (requests["outcome"] == RequestOutcome.OK.value)]
-    if good.empty:
+    mine = (requests["pod"].isin(names) & (requests["outcome"] == RequestOutcome.OK.value)).to_numpy()
+    if not mine.any():
         return None, True
-    return float((good["start_s"].astype(float) + good["latency_s"].astype(float)).min()), True
+    start_s, latency_s = (requests[name].to_numpy(dtype=np.float64)[mine] for name in ("start_s", "latency_s"))
+    return float((start_s + latency_s).min()), True

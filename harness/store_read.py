@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +29,7 @@ from harness.model.record import RECORD_SCHEMA, Ending, Record, RunHeader, no_re
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.model.timeline import Event, Timeline
 from harness.model.verdict import Assumption, Verdict
+from harness.store_events import fits
 from harness.store_migration import Documents, migrated
 
 VERDICTS_SCHEMA = "gameday.verdicts/1"
@@ -197,7 +199,7 @@ def _event_of(line: Mapping[str, Any] | None) -> Event | None:
     except TypeError:
         return None
     told = isinstance(event.kind, str) and isinstance(event.subject, str) and isinstance(event.detail, dict)
-    return event if sound and told else None
+    return event if sound and told and fits(event.kind, event.detail) else None
 
 
 def _damage(path: Path, events: list[Event], unreadable: list[int], torn: bool) -> str:
@@ -218,20 +220,42 @@ def _read_requests(run_dir: Path) -> tuple[pd.DataFrame, int, str]:
     """Return the request log, the rows known to be lost, and what is wrong with it."""
     path = run_dir / files.REQUESTS_FILE
     if path.exists():
-        table = _read_parquet(path, REQUEST_COLUMNS, TEXT_COLUMNS)
-        lost = (table.schema.metadata or {}).get(b"gameday.requests_lost", b"0")
-        return _frame(table), int(lost) if lost.isdigit() else 1, ""
+        frame, metadata = _read_by_column(path)
+        lost = metadata.get(b"gameday.requests_lost", b"0")
+        sound = _sound(frame)
+        return frame if sound.all() else frame[sound], (int(lost) if lost.isdigit() else 1) + int((~sound).sum()), ""
     stream = run_dir / files.REQUESTS_STREAM_FILE
     if not stream.exists():
         return no_requests(), 0, ""
     frame, torn = read_request_stream(stream)
-    return frame, int(bool(torn)), torn
+    sound = _sound(frame)
+    return frame[sound], int(bool(torn)) + int((~sound).sum()), torn
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """Return a table as a frame that shares its memory; millions of requests are held once, not twice."""
-    frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
-    return frame
+def _sound(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Tell which rows say when they were due and when they started; one that does not is a row that is lost."""
+    times = (frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("intended_s", "start_s"))
+    due, started = (np.isfinite(one) for one in times)
+    return np.asarray(due & started)
+
+
+def _read_by_column(path: Path) -> tuple[pd.DataFrame, Mapping[bytes, bytes]]:
+    """Read the request log one column after the other: a whole table of millions of rows would be held twice."""
+    try:
+        with pq.ParquetFile(path, read_dictionary=list(TEXT_COLUMNS), pre_buffer=False) as file:
+            names, metadata = file.schema_arrow.names, file.schema_arrow.metadata or {}
+            _check_columns(path, names, REQUEST_COLUMNS)
+            columns = {name: file.read(columns=[name], use_threads=False).column(0).to_pandas() for name in names}
+    except (pa.ArrowException, OSError) as error:
+        raise SpecError(str(path), "", f"not Parquet: {error}", "the run folder is damaged") from None
+    pa.default_memory_pool().release_unused()
+    return pd.DataFrame(columns, copy=False), metadata
+
+
+def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise SpecError(str(path), missing[0], "there is no such column", "the run folder is damaged")
 
 
 def read_request_stream(path: Path) -> tuple[pd.DataFrame, str]:
@@ -260,9 +284,7 @@ def _read_parquet(path: Path, columns: Sequence[str], texts: Sequence[str]) -> p
         table = pq.read_table(path, read_dictionary=list(texts))
     except (pa.ArrowException, OSError) as error:
         raise SpecError(str(path), "", f"not Parquet: {error}", "the run folder is damaged") from None
-    missing = [name for name in columns if name not in table.column_names]
-    if missing:
-        raise SpecError(str(path), missing[0], "there is no such column", "the run folder is damaged") from None
+    _check_columns(path, table.column_names, columns)
     return table
 
 
