@@ -85,5 +85,5 @@ def load_figures(record: Record) -> LoadFigures:
 
 
 def _quantile(values: pd.Series, q: float) -> float | None:
-    found = float(values.quantile(q, interpolation="higher"))  # a real answer's; no arithmetic with unanswered ones
+    found = float(values.quantile(q))
     return found if math.isfinite(found) else None
