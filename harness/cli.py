@@ -27,7 +27,7 @@ from harness.client import Job, RunClient, RunEnd
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
-from harness.settings import choose_target, load_settings, resolve_target
+from harness.settings import check_query_packs, choose_target, load_settings, resolve_target
 
 _SETTINGS = str(registries.PROJECT_DIR / "gameday.toml")
 _settings_option = click.option("--settings", default=_SETTINGS, show_default="gameday.toml", metavar="FILE")
@@ -171,11 +171,13 @@ def list_command() -> int:
 @gameday.command("validate")
 @click.argument("names", nargs=-1)
 def validate_command(names: tuple[str, ...]) -> int:
-    """Validate experiment files (all of them by default); touches nothing."""
+    """Validate experiment files; all of them, and the query packs, by default. Touches nothing."""
     from harness.drivers.chaostoolkit import ensure_valid  # noqa: PLC0415 - brings Chaos Toolkit
 
     paths = [registries.experiment_path(name) for name in names] or sorted(registries.EXPERIMENTS_DIR.glob("*.yaml"))
     status = exits.HELD
+    if not names:
+        check_query_packs(load_settings(Path(_SETTINGS)))
     for path in paths:
         try:
             registries.load(path)

@@ -230,6 +230,16 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
     )
 
 
+def check_query_packs(settings: Settings) -> None:
+    """Look through the pack of every target that the file states.
+
+    Raises:
+        SpecError: A target names no pack, or a query would give a wrong answer there.
+    """
+    for name, target in settings.targets.items():
+        _signals(settings, name, target.query_pack, target.scrape_interval_s)
+
+
 def _signals(settings: Settings, target: str, pack: str, scrape_interval_s: float) -> dict[str, Signal]:
     """Return a pack's signals, each of them looked through (`harness.query_lint`)."""
     written = settings.query_packs.get(pack)

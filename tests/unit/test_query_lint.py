@@ -8,7 +8,7 @@ from harness.model.errors import SpecError
 from harness.model.signal import Signal
 from harness.query_lint import lint
 from harness.registries import PROJECT_DIR
-from harness.settings import load_settings, resolve_target
+from harness.settings import check_query_packs, load_settings, resolve_target
 
 SCRAPE_S = 15.0
 
@@ -83,3 +83,7 @@ def test_a_bad_pack_is_one_clear_error_that_names_its_key(tmp_path: Path):
     settings = settings.model_copy(update={"targets": {"kind": kind}})
     with pytest.raises(SpecError, match=r"query_packs\.envoy\.queue_depth.*fewer than 4 scrapes"):
         resolve_target(settings, "kind", {})
+
+
+def test_the_shipped_packs_are_looked_through_by_gameday_validate():
+    check_query_packs(load_settings(PROJECT_DIR / "gameday.toml"))
