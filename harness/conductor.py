@@ -363,8 +363,10 @@ class Conductor:
         self._wait_scrapes()
         steady = HeldFor(GATE_HOLD_S, lambda: self._steady_state()[0] is True)
         back = self._pulse.wait_until(lambda: steady(self._pulse.now_s), self._experiment.settle_s, LOOK_EVERY_S)
-        reason = "the steady state is back" if back else f"not back after {self._experiment.settle_s:g} s: "
-        self._pulse.say("gate", "settle", {"ok": back, "reason": reason + ("" if back else self._steady_state()[1])})
+        known, reason = (True, "the steady state is back") if back else self._steady_state()
+        late = f"not back after {self._experiment.settle_s:g} s: {reason}"
+        held = None if known is None else back  # a probe that cannot be asked is no deviation (CASES A04)
+        self._pulse.say("gate", "settle", {"ok": held, "reason": reason if back else late})
 
     def _harvest(self) -> None:
         """Collect what was measured; on every way out, so each source fails alone."""
