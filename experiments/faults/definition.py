@@ -14,7 +14,7 @@ from harness.definitions import Preview
 from harness.model.errors import PortError
 from harness.model.facts import PodFact
 from harness.model.fault import FaultPlan, Loss, ObjectRef, Permission
-from harness.model.selector import parse_selector
+from harness.model.selector import parse_selector, selects
 from harness.model.target import Target
 from harness.ports import ClusterActor
 
@@ -53,6 +53,21 @@ def preview_of(
     except (TargetError, PortError) as error:
         return Preview(0, (), str(error))
     return Preview(selected.asked, selected.victims, "", selected.undo, selected.notes)
+
+
+def budget_notes(actor: ClusterActor, namespace: str, chosen: Sequence[PodFact]) -> tuple[str, ...]:
+    """Say what budgets allow of pods that are taken without asking them: a deletion proves no budget (CASES F05)."""
+    try:
+        pdbs = actor.pdbs(namespace)
+    except PortError as error:
+        return (f"no budget is asked, and none could be read: {error}",)
+    notes = []
+    for pdb in pdbs:
+        taken = sum(selects({"matchLabels": pdb.selector}, pod.labels) for pod in chosen)
+        allowed = "an unknown number" if pdb.disruptions_allowed is None else pdb.disruptions_allowed
+        if taken:
+            notes.append(f"PDB {pdb.subject} allows {allowed} now and is not asked: {taken} of its pods are taken")
+    return tuple(notes)
 
 
 def no_permissions(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
@@ -184,11 +199,14 @@ class PodFault:
         pods = actor.pods(str(arguments["namespace"]), parse_selector(str(arguments["selector"])))
         chosen = choose(pods, arguments, seed_text)
         reasons = tuple(f"Pod {pod.subject}: nothing: {self.undo_reason}" for pod in chosen)
-        return Selected(len(chosen), tuple(victims(chosen)), reasons, (), (pods, chosen))
+        notes = () if self.loss is Loss.EVICTION else budget_notes(actor, str(arguments["namespace"]), chosen)
+        return Selected(len(chosen), tuple(victims(chosen)), reasons, notes, (pods, chosen))
 
     def act(self, work: Work) -> Steps[Deed]:
         """Write down that nothing has to be taken back, then hit the pods."""
         _, chosen = work.selected.found
+        for note in work.selected.notes:
+            work.context.note(work.plan.name, note)
         for pod in chosen:
             ref = ObjectRef("v1", "Pod", pod.name, pod.namespace)
             work.record(ref, pod.uid, self.undo, outcome=self.undo_reason)

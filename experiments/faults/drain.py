@@ -6,13 +6,14 @@ Only what we cordoned is uncordoned, by its undo record. A drain that is expecte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.faults.conditions import condition_is
 from experiments.faults.context import FaultContext, Steps
 from experiments.faults.definition import Fault, perform
-from experiments.faults.drain_plan import Entry, Fate, lowest_replicas_notes, plan_drain, read_budget
+from experiments.faults.drain_plan import Budget, Entry, Fate, lowest_replicas_notes, plan_drain, read_budget
 from experiments.faults.evidence import Evidence
 from experiments.faults.nodes import choose_nodes, cordoned, node_ref, node_schema, node_undo_needs, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
@@ -20,6 +21,7 @@ from experiments.faults.targets import TargetError
 from harness.model.errors import PortError
 from harness.model.facts import PodFact
 from harness.model.fault import Effect, Loss, Permission
+from harness.model.selector import selects
 from harness.model.target import Target
 from harness.ports import ClusterActor, EvictionResult
 
@@ -259,8 +261,20 @@ def _because(context: FaultContext, outcome: Outcome) -> str:
         pdbs = context.actor.find("policy/v1", "PodDisruptionBudget", namespace)
     except PortError:
         return ""
-    budgets = [read_budget(pdb) for pdb in pdbs]
-    return "; ".join(budget.describe() for budget in budgets if budget.name in outcome.entry.budgets)
+    counting = [budget for budget in map(read_budget, pdbs) if budget.name in outcome.entry.budgets]
+    return "; ".join([*(budget.describe() for budget in counting), *_unready_of(context, namespace, counting)])
+
+
+def _unready_of(context: FaultContext, namespace: str, budgets: Sequence[Budget]) -> Iterator[str]:
+    """Name the pods whose unreadiness uses a budget up (CASES F03); nothing where they cannot be read."""
+    try:
+        pods = context.actor.find("v1", "Pod", namespace)
+    except PortError:
+        return
+    counted = (pod for pod in pods if any(selects(b.selector, pod["metadata"].get("labels") or {}) for b in budgets))
+    names = [str(pod["metadata"]["name"]) for pod in counted if not condition_is(pod, "Ready")]
+    if names:
+        yield f"not Ready: {', '.join(sorted(names))}"
 
 
 def _unblock(context: FaultContext, outcome: Outcome) -> None:
