@@ -51,6 +51,11 @@ bench: bench-run bench-judge bench-kill  ## print the measured numbers
 bench-judge: $(VENV)/.dev  ## judge and report an hour at 1,200 requests/s, and a normal run
 	$(BIN)/python -m tests.bench.bench_judge $(ARGS)
 
+.PHONY: mutation
+mutation: $(VENV)/.dev  ## mutate assertions and model, and count what the tests notice (hours; ARGS="assertions.temporal*")
+	$(BIN)/mutmut run $(ARGS)
+	$(BIN)/mutmut results
+
 .PHONY: bench-kill
 bench-kill: $(VENV)/.dev test-packages  ## the kill matrix: 200 runs on light testbeds, 30 on the full one (hours)
 	$(BIN)/python -m testbed build core
