@@ -121,6 +121,7 @@ def pytest_configure(config: pytest.Config) -> None:
         quiet=worker is not None,
         dry=bool(config.getoption("gameday_dry_run")),
         control=bool(config.getoption("gameday_control")),
+        fail_fast=config.getoption("maxfail") == 1,
     )
     _replace_no_worker(config)
 

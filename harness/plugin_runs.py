@@ -20,7 +20,7 @@ from harness import exits, registries
 from harness.client import Job, RunClient
 from harness.control import after_control
 from harness.live import LiveView
-from harness.model.errors import GameDayError, PortError, SpecError
+from harness.model.errors import GameDayError, PortError, Refusal, SpecError
 from harness.model.verdict import Outcome, Verdict
 from harness.settings import Settings, choose_target, load_settings, resolve_target
 
@@ -91,6 +91,7 @@ class PluginRuns:
     quiet: bool = False
     dry: bool = False
     control: bool = False
+    fail_fast: bool = False
     _cases: tuple[Case, ...] = ()
     _expected_s: dict[str, float] = field(default_factory=dict)
     _done: dict[str, Judged | Exception] = field(default_factory=dict)
@@ -166,7 +167,7 @@ class PluginRuns:
 
     def _attempt(self, experiment: str) -> Judged | Exception:
         try:
-            return _judge(self._stored_run() if self.replay else self._run(experiment))
+            return _judge(self._stored_run()) if self.replay else self._in_turn(experiment)
         except Exception as error:  # whatever it was: the next case must not start a second game day
             return error
 
@@ -175,21 +176,43 @@ class PluginRuns:
 
         return store.find_run(self.runs_dir, self.replay)
 
+    def _in_turn(self, experiment: str) -> Judged:
+        """Run an experiment when it is its turn; after a failure under ``-x`` none is started on any worker (E07)."""
+        with self._turn():
+            if self._failed is not None and self._failed.exists():
+                reason = "an earlier game day of this session did not hold, and -x ends the session there"
+                raise Refusal(
+                    "first-failure", f"{experiment} was not started: {reason}", "leave -x out to run them all"
+                )
+            held = False
+            try:
+                judged = _judge(self._run(experiment))
+                held = judged.exit_status == exits.HELD
+            finally:
+                if self.fail_fast and not held and self._failed is not None:
+                    self._failed.touch()
+        return judged
+
+    @property
+    def _failed(self) -> Path | None:
+        """Return the mark by which workers of this session tell each other of a failure; None without workers."""
+        session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+        return self.runs_dir / f".session-{session}.failed" if session else None
+
     def _run(self, experiment: str) -> Path:
         path = registries.experiment_path(experiment, self.experiments_dir)
         job = self._job(path)
         expected_s = registries.load(path).expected_duration_s
-        with self._turn():
-            if not self.control:
-                return self._watched(job, experiment, expected_s)
-            control_dir = self._watched(replace(job, control=True), experiment, expected_s)
-            found = after_control(control_dir, job)
-            if found.problem:  # its record says it, for every item of the experiment
-                return control_dir
-            if found.rest_s:
-                Console(stderr=True, quiet=self.quiet).print(f"resting {found.rest_s:.0f} s: the autoscalers go back")
-                time.sleep(found.rest_s)
-            return self._watched(replace(job, control_run=control_dir.name), experiment, expected_s)
+        if not self.control:
+            return self._watched(job, experiment, expected_s)
+        control_dir = self._watched(replace(job, control=True), experiment, expected_s)
+        found = after_control(control_dir, job)
+        if found.problem:  # its record says it, for every item of the experiment
+            return control_dir
+        if found.rest_s:
+            Console(stderr=True, quiet=self.quiet).print(f"resting {found.rest_s:.0f} s: the autoscalers go back")
+            time.sleep(found.rest_s)
+        return self._watched(replace(job, control_run=control_dir.name), experiment, expected_s)
 
     def _watched(self, job: Job, experiment: str, expected_s: float) -> Path:
         with LiveView(Console(stderr=True, quiet=self.quiet), expected_s) as view:
