@@ -60,7 +60,8 @@ class DryRun:
         identity = self.drivers.observer.identify()
         guard.check_identity(self.target, identity)
         who = identity.user or "unknown"
-        self.lines.append(f"target {self.target.name}: {identity.api_server} as {who}")
+        way = f", through the proxy {identity.proxy}" if identity.proxy else ""
+        self.lines.append(f"target {self.target.name}: {identity.api_server} as {who}{way}")
         if identity.user == ANONYMOUS:
             self.problems.append("the API server takes us for nobody: the credentials were not sent (CASES B07)")
         self._attempt(self._opt_in)

@@ -86,3 +86,4 @@ class ClusterIdentity:
     kube_system_labels: Mapping[str, str]
     user: str = ""
     server_version: str = ""
+    proxy: str = ""

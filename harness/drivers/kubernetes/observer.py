@@ -83,6 +83,7 @@ class KubernetesObserver:
             kube_system_labels=dict(meta.get("labels") or {}),
             user=user,
             server_version=str(self._connection.get("read the version", "/version").get("gitVersion", "")),
+            proxy=self._connection.proxy,
         )
 
     def _user(self) -> str:
