@@ -1,14 +1,15 @@
 """Were the GPUs busy at peak? Mean utilisation over all devices and the burst, from DCGM's figures.
 
 Pure. Which figure is right depends on the mode: a MIG device has no ``DCGM_FI_DEV_GPU_UTIL`` worth reading (CASES G06).
-Nothing but zeros under load is no idle GPU but a figure that does not work; series of an exporter alone say nothing of
-a workload (CASES G04, G05).
+Nothing but zeros under load is no idle GPU but a figure that does not work, and so is one outside 0 to 100 %, which is
+how DCGM says "not known"; series of an exporter alone say nothing of a workload (CASES G04, G05).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,39 +43,58 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     window = next((window for one, window in stages(record) if one.name == stage), None)
     if window is None:
         return conclude(spec, [unclear(f"the stage {stage} was not reached", "see why the run ended early")], expected)
-    series, source, problem = _devices(record)
+    series, source, problem = _source(record)
     if problem:
         return conclude(spec, [unclear(problem, REMEDY)], expected, window=window)
-    mine = _of_workloads(series, str(param(spec, SCHEMA, "workload")))
-    unlabelled = len(series) - len(mine)
+    named = [one for one in series if _workload(one.labels)]
+    unlabelled = len(series) - len(named)
+    mine = _devices([one for one in named if _workload(one.labels).startswith(str(param(spec, SCHEMA, "workload")))])
     ratios = [_mean(one, window, source) for one in mine]
-    checks = [*_trust_checks(record, mine, ratios, window, source, unlabelled), *_use_check(ratios, limit)]
+    doubts = [*_trust_checks(record, mine, window, source, unlabelled)]
+    if source == ENGINE:
+        doubts.extend(_unread_checks(record.harvest.series(UTIL), series))
+    checks = doubts or [*_use_check(ratios, limit)]  # a mean over doubtful figures proves neither
     evidence = [f"source: {source}", f"{unlabelled} of {len(series)} series name no workload"]
     figures = {"gpu_ratio": _average(ratios), "gpus": float(len(mine)), "unlabelled_series": float(unlabelled)}
     return conclude(spec, checks, expected, window=window, evidence=evidence, figures=figures)
 
 
-def _devices(record: Record) -> tuple[Sequence[Series], str, str]:
+def _source(record: Record) -> tuple[Sequence[Series], str, str]:
     """Return the series to read, their signal, and what is wrong: the engine's figure where any device is split."""
     util, engine = record.harvest.series(UTIL), record.harvest.series(ENGINE)
     split = any(label in one.labels for one in (*util, *engine) for label in MIG_LABELS)
-    source = ENGINE if split or not util else UTIL
+    source = ENGINE if split or (engine and not util) else UTIL
     problem = record.harvest.problem(source)
     if problem and split:
         problem = f"GPUs are split (MIG), where only {ENGINE} tells their use: {problem}"
-    elif problem:
-        problem = record.harvest.problem(UTIL)
     return record.harvest.series(source), source, problem
 
 
-def _of_workloads(series: Sequence[Series], workload: str) -> list[Series]:
-    named = [(one, _pod(one.labels)) for one in series]
-    return [one for one, pod in named if pod and EXPORTER not in pod and pod.startswith(workload)]
-
-
-def _pod(labels: Mapping[str, str]) -> str:
+def _workload(labels: Mapping[str, str]) -> str:
     """Return the workload's pod: ``exported_pod`` where the scrape keeps its own ``pod`` (honor_labels: false)."""
-    return next((labels[name] for name in WORKLOAD_LABELS if labels.get(name)), "")
+    pod = next((labels[name] for name in WORKLOAD_LABELS if labels.get(name)), "")
+    return "" if EXPORTER in pod else pod
+
+
+def _card(labels: Mapping[str, str]) -> str:
+    """Return which GPU it is: its UUID where there is one, else its number on its node."""
+    return labels.get("UUID") or "/".join(filter(None, (labels.get("Hostname"), labels.get("gpu"))))
+
+
+def _devices(found: Sequence[Series]) -> list[Series]:
+    """Join the series of each device: one that went from pod to pod is still one device."""
+    by_device: dict[object, list[Series]] = {}
+    for one in found:
+        card = _card(one.labels)
+        key = (card, one.labels.get("GPU_I_ID", "")) if card else tuple(sorted(one.labels.items()))
+        by_device.setdefault(key, []).append(one)
+    return [_joined(parts) for parts in by_device.values()]
+
+
+def _joined(parts: Sequence[Series]) -> Series:
+    times = np.concatenate([one.t_s for one in parts])
+    order = np.argsort(times, kind="stable")
+    return replace(parts[0], t_s=times[order], values=np.concatenate([one.values for one in parts])[order])
 
 
 def _mean(one: Series, window: Window, source: str) -> float:
@@ -89,21 +109,35 @@ def _average(ratios: Sequence[float]) -> float:
 
 
 def _trust_checks(
-    record: Record, mine: Sequence[Series], ratios: Sequence[float], window: Window, source: str, unlabelled: int
+    record: Record, mine: Sequence[Series], window: Window, source: str, unlabelled: int
 ) -> Iterator[Check]:
     if not mine:
-        yield unclear(f"none of {unlabelled} series names a workload, only the exporter or nobody", REMEDY)
+        yield unclear(
+            f"no series names a workload that is asked for ({unlabelled}: only the exporter or nobody)", REMEDY
+        )
         return
-    if not all(math.isfinite(ratio) for ratio in ratios):
-        yield unclear(f"signal {source} has values that are no numbers, or devices without any in the window", REMEDY)
+    values = np.concatenate([one.within(window).values for one in mine])
+    most = 100 if source == UTIL else 1
+    if not np.isfinite(values).all():
+        yield unclear(f"signal {source} has values that are no numbers", REMEDY)
+    elif ((values < 0) | (values > most)).any():
+        yield unclear(f"signal {source} has values outside 0 to {most}, up to {values.max():.3g}", REMEDY)
     limit_s = record.harvest.signals[source].hole_max_s
     gap_s = max(one.coverage(window, 1.0).gap_max_s for one in mine)
     if gap_s > limit_s:
         yield unclear(f"signal {source} has a hole of {gap_s:.0f} s (limit {limit_s:g} s)", REMEDY)
-    if all(ratio == 0 for ratio in ratios):
+    if (values == 0).all():
         yield unclear(
             "every device says 0 while the load is on: the figure does not work, or nothing ran there", REMEDY
         )
+
+
+def _unread_checks(util: Sequence[Series], engine: Sequence[Series]) -> Iterator[Check]:
+    """Whole GPUs beside split ones count as well: none may be left out because only the other figure has it."""
+    read = {_card(one.labels) for one in engine}
+    unread = {card for one in util if _workload(one.labels) and (card := _card(one.labels))} - read
+    if unread and "" not in read:
+        yield unclear(f"{len(unread)} GPUs have no {ENGINE}, which is read because others are split (MIG)", REMEDY)
 
 
 def _use_check(ratios: Sequence[float], limit: float) -> Iterator[Check]:
