@@ -157,7 +157,7 @@ def only(harvest: Harvest, name: str, code: str) -> Series:
     return next(one for one in harvest.series(name) if one.labels["code"] == code)
 
 
-def test_samples_are_those_that_were_scraped_so_a_hole_is_a_hole(real: Real) -> None:
+def test_c09_samples_are_those_that_were_scraped_so_a_hole_is_a_hole(real: Real) -> None:
     raw = only(ask(real, REQUESTS), "requests", "200")
     assert not ((raw.t_s > real.hole.start_s + 0.1) & (raw.t_s < real.hole.end_s - 0.1)).any()
     assert raw.coverage(real.window, SCRAPE_S).gap_max_s > 4 * SCRAPE_S

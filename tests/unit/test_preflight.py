@@ -36,7 +36,7 @@ def test_a_deleted_hpa_concerns_the_autoscaler_answer_only():
 
 
 @pytest.mark.parametrize("active", [False, None])
-def test_an_hpa_that_cannot_scale_is_a_finding_and_unknown_is_not_healthy_b05(active):
+def test_b05_f11_an_hpa_that_cannot_scale_is_a_finding_and_unknown_is_not_healthy(active):
     dead = HpaFact("u1", "agents", "planner", active=active, active_reason="FailedGetResourceMetric")
     (finding,) = preflight.find_all(experiment(SCALES), {"hpa": [dead]})
     assert finding.code == "autoscaler-dead"
