@@ -35,7 +35,7 @@ def test_a_cluster_says_who_it_is_and_who_we_are(observer):
     assert identity.server_version
 
 
-def test_permissions_that_we_lack_are_returned_and_those_we_have_are_not(real_world):
+def test_b07_permissions_that_we_lack_are_returned_and_those_we_have_are_not(real_world):
     observer = real_world.observer()
     have = Permission("list", "pods", namespace=real_world.namespace)
     lack = Permission("delete", "nodes")

@@ -223,7 +223,7 @@ def test_a_generator_that_falls_silent_is_lost(driver: LocustDriver, monkeypatch
     assert driver._child.over
 
 
-def test_a_stop_ends_the_sending_within_a_second_and_waits_for_answers(driver: LocustDriver) -> None:
+def test_d08_a_stop_ends_the_sending_within_a_second_and_waits_for_answers(driver: LocustDriver) -> None:
     with ScriptedServer(delay_s=0.4) as server:
         driver.start(plan_of(server.url))
         listen(driver, "first-request")

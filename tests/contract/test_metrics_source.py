@@ -118,7 +118,7 @@ def test_an_instant_answer_has_a_value_by_readable_labels(bench: Bench) -> None:
     assert all("code=" in labels for labels in values)
 
 
-def test_an_instant_answer_without_samples_is_empty(bench: Bench) -> None:
+def test_c14_an_instant_answer_without_samples_is_empty(bench: Bench) -> None:
     assert bench.source.instant(NOTHING) == {}
 
 

@@ -1,4 +1,4 @@
-"""What evidence counts: the whole window, pods as the API has them, and no single sample (CASES A20, C09, C13, C18)."""
+"""What counts as evidence: the whole window, pods as the API has them, no single sample (CASES A20, C07-C13, C18)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.replay.builders import (
     scrapes,
 )
 from tests.replay.test_disruption_budget import small_run
+from tests.replay.test_error_budget import spoil
 from tests.replay.test_latency_share import share_run
 from tests.unit import stored_runs
 from tests.unit.conductor_doubles import World
@@ -51,6 +52,35 @@ def test_a20_a_dip_in_the_middle_counts_though_both_ends_are_good() -> None:
 
     verdict = judged(dip(small_run(), 100, 120), "pdb_safety")
     assert (verdict.outcome, "1 Ready, 2 demanded" in verdict.reason) == (FAIL, True)
+
+
+GATEWAY, CLASS = "gateway_requests_total", "envoy_response_code_class"
+
+
+@pytest.mark.parametrize(("scraped", "outcome", "said"), [(True, FAIL, "40 of 6825"), (False, OPEN, "the client 40")])
+def test_c07_errors_that_a_counter_shows_late_count_and_those_it_never_shows_make_nothing_green(
+    scraped: bool, outcome: Outcome, said: str
+) -> None:
+    run = spoil(good_run(), 40, 503)
+    (errors,) = [one for one in run.series[GATEWAY] if one.labels[CLASS] == "5"]
+    run.series[GATEWAY].remove(errors)
+    if scraped:  # it appears with its first errors in it, as the counter of a new pod does
+        seen = errors.values > 0
+        run.add_series(GATEWAY, errors.t_s[seen], errors.values[seen], **errors.labels)
+    verdict = judged(run, "error_budget")
+    assert (verdict.outcome, said in verdict.reason) == (outcome, True), verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "signal"), [("error_budget", GATEWAY), ("backlog", "queue_depth"), ("latency_share", GATEWAY)]
+)
+def test_c10_a_query_that_the_store_cannot_answer_in_the_chaos_is_open_and_says_so(kind: str, signal: str) -> None:
+    run = share_run(bound="1s", share_min=0.95) if kind == "latency_share" else good_run()
+    assert judged(run, kind).outcome is PASS
+    run.errors[signal] = "HTTP 422: execution: many-to-many matching not allowed"
+    verdict = judged(run, kind)
+    assert (verdict.outcome, "many-to-many" in verdict.reason) == (OPEN, True)
+    assert verdict.remedy
 
 
 @pytest.mark.parametrize("alive", [0.0, 9.0])

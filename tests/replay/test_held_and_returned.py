@@ -168,7 +168,7 @@ def test_a_node_that_is_back_late_or_never_fails() -> None:
         (node(deleted=True), "it is gone"),
     ],
 )
-def test_a_node_that_is_ready_but_not_as_before_is_not_back_f18(state: NodeFact, lacks: str) -> None:
+def test_a14_f18_a_node_that_is_ready_but_not_as_before_is_not_back(state: NodeFact, lacks: str) -> None:
     verdict = returned(node_run((140, state)), ready_within="20s", resource=GPU)
     assert verdict.outcome is Outcome.FAIL
     assert lacks in verdict.reason

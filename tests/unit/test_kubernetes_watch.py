@@ -59,7 +59,7 @@ def test_a_silent_server_is_noticed_by_our_own_time_out_and_leaves_a_hole_b01(mo
     assert "did not send anything" in hole.detail["reason"]
 
 
-def test_a_watch_that_stays_blind_says_lost_while_it_lasts_and_at_the_end_b01(monkeypatch):
+def test_b01_b12_a_watch_that_stays_blind_says_lost_while_it_lasts_and_at_the_end(monkeypatch):
     monkeypatch.setattr("harness.drivers.kubernetes.watch.LOST_AFTER_S", 0.1)
     with stub_api() as (stub, connection):
         stub.on("GET", PATH, lambda e: e.json(200, pod_list("1")))
