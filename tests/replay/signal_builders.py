@@ -9,6 +9,8 @@ import numpy as np
 from tests.replay.builders import Run
 
 SCRAPES_S = np.arange(0.0, 200.0, 2.0)
+SERVING = tuple(f"planner-{name}" for name in (*(f"new-{i}" for i in range(6)), *(f"again-{i}" for i in range(4))))
+"""Planners of `good_run()` that are Ready once the killed ones are gone, at least for some time."""
 
 
 def add_gpu(run: Run, percent: float, name: str = "gpu_utilisation_percent", **labels: str) -> None:

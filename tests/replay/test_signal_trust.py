@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from harness.model.verdict import Outcome
-from tests.replay.builders import Run, asserting, good_run, judged
-from tests.replay.signal_builders import SCRAPES_S, add_gpu
+from tests.replay.builders import Run, asserting, good_run, hpa, judged
+from tests.replay.signal_builders import SCRAPES_S, SERVING, add_cpu, add_gpu
 from tests.replay.test_alerts import alert_run
-from tests.replay.test_utilisation import gpu_run
+from tests.replay.test_utilisation import cpu_run, gpu_run
 
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 
@@ -101,3 +103,82 @@ def test_a_low_mean_over_figures_with_a_hole_is_no_proof() -> None:
     run = gpu_run(20)
     run.reshape(UTIL, lambda t, v: (t[(t < 80) | (t > 120)], v[(t < 80) | (t > 120)]))
     assert judged(run, GPU).outcome is OPEN
+
+
+# CPU -----------------------------------------------------------------------------------------------------------------
+
+CPU, SECONDS, REQUEST = "cpu_utilisation", "pod_cpu_seconds", "pod_cpu_request_cores"
+
+
+def counted_run(cores: float, request: float = 0.1) -> Run:
+    """Return a run whose HPA says nothing and whose pods all use this much."""
+    run = cpu_run(None)
+    for name in SERVING:
+        add_cpu(run, name, cores, request)
+    return run
+
+
+@pytest.mark.parametrize("signal", [SECONDS, REQUEST])
+def test_a_ready_pod_of_which_nothing_is_known_is_no_idle_pod(signal: str) -> None:
+    run = counted_run(0.05)
+    run.series[signal] = [one for one in run.series[signal] if one.labels["pod"] != "planner-again-1"]
+    verdict = judged(run, CPU)
+    assert (verdict.outcome, "of 1 Ready pods is not known: planner-again-1" in verdict.reason) == (OPEN, True)
+
+
+@pytest.mark.parametrize("every", [1, 3, 5])
+@pytest.mark.parametrize(("cores", "outcome"), [(0.07, PASS), (0.08, FAIL)])
+def test_how_often_requests_are_scraped_does_not_count(every: int, cores: float, outcome: Outcome) -> None:
+    run = counted_run(cores)
+    run.reshape(REQUEST, lambda t, v: (t[::every], v[::every]))
+    verdict = judged(run, CPU)
+    assert (verdict.outcome, verdict.figures["cpu_ratio"]) == (outcome, pytest.approx(cores * 10))
+
+
+def test_a_hole_of_a_single_pod_is_not_hidden_by_the_others() -> None:
+    run = counted_run(0.05)
+    one = run.series[SECONDS][0]
+    run.series[SECONDS][0] = replace(one, t_s=one.t_s[:50], values=one.values[:50])
+    assert judged(run, CPU).outcome is OPEN
+
+
+def test_a_container_that_began_anew_is_no_negative_use() -> None:
+    run = counted_run(0.07)
+    run.reshape(SECONDS, lambda t, v: (t, np.where(t >= 130, v - 130 * 0.07, v)))
+    assert judged(run, CPU).figures["cpu_ratio"] == pytest.approx(0.7, abs=0.04)
+
+
+def test_the_containers_of_a_pod_add_up_and_each_needs_both_figures() -> None:
+    run = cpu_run(None)
+    for name in SERVING:
+        for box, cores in (("main", 0.09), ("sidecar", 0.01), ("POD", 9.0)):
+            run.add_series(SECONDS, SCRAPES_S, SCRAPES_S * cores, pod=name, container=box)
+        for box in ("main", "sidecar"):
+            run.add_series(REQUEST, SCRAPES_S, np.full(len(SCRAPES_S), 0.1), pod=name, container=box)
+    assert judged(run, CPU).figures["cpu_ratio"] == pytest.approx(0.5)
+    run.series[REQUEST] = [one for one in run.series[REQUEST] if one.labels["container"] == "main"]
+    assert "container sidecar" in judged(run, CPU).reason
+
+
+@pytest.mark.parametrize("change", [{"deleted": True}, {"active": False}])
+def test_an_hpa_that_is_gone_or_cannot_scale_says_nothing(change: dict[str, bool]) -> None:
+    run = cpu_run(70)
+    run.fact(120, hpa(9, 70, **change))
+    verdict = judged(run, CPU)
+    assert (verdict.outcome, "did not say its CPU for 32 s" in verdict.reason) == (OPEN, True)
+
+
+def test_why_the_counters_were_left_out_is_evidence() -> None:
+    assert "not asked for" in judged(cpu_run(70), CPU).evidence[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0.001, 0.2), min_size=len(SERVING), max_size=len(SERVING)), st.floats(0.1, 2))
+def test_cpu_answers_follow_a_mean_between_the_least_and_the_most(cores: list[float], limit: float) -> None:
+    run = asserting(cpu_run(None), CPU, workload="agents/planner", limit_ratio=limit)
+    for name, used in zip(SERVING, cores, strict=True):
+        add_cpu(run, name, used)
+    verdict = judged(run, CPU)
+    ratio = verdict.figures["cpu_ratio"]
+    assert min(cores) * 10 - 1e-6 <= ratio <= max(cores) * 10 + 1e-6
+    assert verdict.outcome is (PASS if ratio <= limit else FAIL)

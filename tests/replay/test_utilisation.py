@@ -7,7 +7,7 @@ import pytest
 
 from harness.model.verdict import Outcome
 from tests.replay.builders import Run, asserting, good_run, hpa, judged
-from tests.replay.signal_builders import SCRAPES_S, add_cpu, add_gpu
+from tests.replay.signal_builders import SCRAPES_S, SERVING, add_cpu, add_gpu
 
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 CPU, GPU = "cpu_utilisation", "gpu_utilisation"
@@ -36,8 +36,8 @@ def test_cpu_between_limit_and_tolerance_fails_and_says_that_no_pod_will_come() 
 
 def test_cpu_is_taken_from_raw_counters_where_there_are_any() -> None:
     run = cpu_run(70)
-    add_cpu(run, "planner-0", 0.06)
-    add_cpu(run, "planner-1", 0.09)
+    for number, name in enumerate(SERVING):
+        add_cpu(run, name, 0.06 if number % 2 else 0.09)
     add_cpu(run, "somebody-else", 5.0)
     verdict = judged(run, CPU)
     assert verdict.figures["cpu_ratio"] == pytest.approx(0.75, abs=0.02)
