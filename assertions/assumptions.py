@@ -248,6 +248,8 @@ def run_completed(record: Record) -> Assumption:
 
 def record_whole(record: Record) -> Assumption:
     """Tell whether everything that was stored could be read (`harness.store_read` notes what could not)."""
+    if not record.timeline.events:
+        return Assumption("record_whole", None, "there is no event", "the run folder is damaged: run again")
     notes = [str(event.detail.get("message", "")) for event in record.timeline.of("note", "store")]
     remedy = "the run folder is damaged: run again" if notes else ""
     return Assumption("record_whole", not notes, "; ".join(notes) or "every line was read", remedy)
