@@ -75,7 +75,7 @@ def queue_view(harvest: Harvest, window: Window, names: Sequence[str] = SIGNALS)
         window: What is looked at.
         names: Those of `SIGNALS` that this kind of queue has; of the others nothing is said, and nothing missed.
     """
-    series = {name: _one(name, harvest.series(name) if name in names else ()) for name in SIGNALS}
+    series = {name: joined(name, harvest.series(name) if name in names else ()) for name in SIGNALS}
     gap_s = _hole_max_s(harvest, DEPTH)
     age, depth = series[AGE].within(window), series[DEPTH].within(window)
     peak = int(np.nanargmax(age.values)) if np.isfinite(age.values).any() else None
@@ -94,7 +94,7 @@ def queue_view(harvest: Harvest, window: Window, names: Sequence[str] = SIGNALS)
     )
 
 
-def _one(name: str, found: Sequence[Series]) -> Series:
+def joined(name: str, found: Sequence[Series]) -> Series:
     """Join the series of a signal (an exporter that was replaced leaves several); both read the same queue."""
     if not found:
         return Series(name, {}, np.empty(0), np.empty(0))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.model.verdict import Outcome
 from tests.replay.builders import Run, asserting, good_run, hpa, judged
 from tests.replay.signal_builders import SCRAPES_S, SERVING, add_cpu, add_gpu
+from tests.replay.test_agent_outcomes import outcome_run
 from tests.replay.test_alerts import alert_run
 from tests.replay.test_utilisation import cpu_run, gpu_run
 
@@ -182,3 +183,58 @@ def test_cpu_answers_follow_a_mean_between_the_least_and_the_most(cores: list[fl
     ratio = verdict.figures["cpu_ratio"]
     assert min(cores) * 10 - 1e-6 <= ratio <= max(cores) * 10 + 1e-6
     assert verdict.outcome is (PASS if ratio <= limit else FAIL)
+
+
+# Tasks ---------------------------------------------------------------------------------------------------------------
+
+OUTCOMES, PLANNER = "agent_outcomes", "planner_requests_total"
+
+
+def test_more_tasks_accounted_for_than_came_is_no_pass() -> None:
+    verdict = judged(outcome_run(tasks_unique_done=1020), OUTCOMES)
+    assert (verdict.outcome, "20 tasks more are accounted for" in verdict.reason) == (OPEN, True)
+
+
+def test_a_ledger_that_began_anew_accounts_for_nothing() -> None:
+    run = outcome_run()
+    for name in ("tasks_unique_enqueued", "tasks_unique_done", "tasks_duplicate", "tasks_late"):
+        run.reshape(name, lambda t, v: (t, np.where(t > 120, 0.0, v + 500)))
+    verdict = judged(run, OUTCOMES)
+    assert (verdict.outcome, "began anew" in verdict.reason) == (OPEN, True)
+
+
+def test_a_value_that_is_no_number_in_the_middle_is_no_pass() -> None:
+    run = outcome_run()
+    run.reshape("tasks_unique_done", lambda t, v: (t, np.where(t == 100, np.nan, v)))
+    assert judged(run, OUTCOMES).outcome is OPEN
+
+
+@pytest.mark.parametrize("counted", [0.0, 2000.0])
+def test_a_planner_that_counted_less_than_was_answered_says_nothing_of_retries(counted: float) -> None:
+    verdict = judged(outcome_run(planner_requests_total=counted), OUTCOMES)
+    assert (verdict.outcome, "its counter lost some" in verdict.reason) == (OPEN, True)
+
+
+def test_requests_to_another_endpoint_are_not_the_planners() -> None:
+    run = outcome_run()
+    run.requests.loc[run.requests.index % 2 == 0, "endpoint"] = "/v1/infer"
+    verdict = judged(run, OUTCOMES)
+    assert (verdict.outcome, verdict.figures["amplification"]) == (FAIL, pytest.approx(2.0, abs=0.01))
+    assert judged(asserting(run, OUTCOMES, endpoint="/v2"), OUTCOMES).outcome is OPEN
+
+
+def test_a_proven_loss_stays_one_though_the_planner_is_not_known() -> None:
+    run = outcome_run(tasks_unique_done=990)
+    del run.series[PLANNER]
+    verdict = judged(run, OUTCOMES)
+    assert (verdict.outcome, verdict.figures["tasks_lost"]) == (FAIL, 10)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
+def test_tasks_that_came_are_done_dead_waiting_or_lost(dead: int, waiting: int, lost: int) -> None:
+    done = 1000 - dead - waiting - lost
+    run = outcome_run(tasks_unique_done=done, tasks_dead=dead, queue_depth=waiting)
+    verdict = judged(asserting(run, OUTCOMES, dead_max=30), OUTCOMES)
+    assert verdict.figures["tasks_lost"] == pytest.approx(lost)
+    assert verdict.outcome is (FAIL if lost else PASS)
