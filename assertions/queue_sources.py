@@ -1,13 +1,17 @@
 """Queues of other kinds as the one view of a queue: Redis lists, Kafka topics, what only Prometheus knows. Pure.
 
-Where nobody measures the age of the oldest task, the counts give it: with n tasks finished in order, task n + 1 is the
-oldest, and it has waited since that number was reached. A lag in seconds that an exporter estimates is never used
-(CASES G10), and a partition without a committed offset is unknown, not empty (CASES G09).
+Where nobody measures the age of the oldest task, counts bound it: with n tasks finished, one of the first n + 1 still
+waits, so the oldest is at least as old as that number; and none is older than the last instant at which the queue was
+empty. Within a partition of Kafka order is kept, so that there the first bound is the age itself: each partition has
+its own, since a stuck one would drown in the sum. A lag in seconds that an exporter estimates is never used (CASES
+G10), and a partition without a committed offset is unknown, not empty (CASES G09).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +26,7 @@ from assertions.queue_view import (
     SIGNALS,
     QueueView,
     age_by_counts_s,
+    joined,
     queue_view,
 )
 from harness.model.signal import Floats, Harvest, Series, SignalHarvest
@@ -40,7 +45,7 @@ def list_view(harvest: Harvest, window: Window) -> QueueView:
 
 
 def counts_view(harvest: Harvest, window: Window) -> QueueView:
-    """Look at a queue of which only depth and counts are known; the age comes from the counts."""
+    """Look at a queue of which only depth and counts are known; they bound the age."""
     with_dead = _with_no_dead(harvest)
     view = queue_view(with_dead, window, (DEPTH, ENQUEUED, DONE, DEAD))
     return _with_age(view, with_dead, window)
@@ -50,24 +55,53 @@ def kafka_view(harvest: Harvest, window: Window) -> QueueView:
     """Look at a topic's partitions: end offsets are what came, committed ones what was done."""
     problems = [problem for problem in map(harvest.problem, KAFKA_SIGNALS) if problem]
     if problems:
-        return replace(counts_view(harvest, window), problems=tuple(problems))
+        return _of_offsets(queue_view(Harvest(), window), problems)
     ends, committed = (_by_partition(harvest, name) for name in (KAFKA_END, KAFKA_COMMITTED))
-    known = [key for key in ends if key in committed and not _ever_uncommitted(committed[key], window)]
-    unknown = [key for key in ends if key not in known]
-    times, came, done = _summed(ends, committed, known)
-    made = _harvest_of(harvest, times, came, done)
-    view = counts_view(made, window)
+    several = sorted({key for side in (ends, committed) for key, parts in side.items() if _overlap(parts)})
+    if several:
+        told = (
+            f"partition {several[0]} has several series at once (consumer groups, exporters): the query must name one"
+        )
+        return _of_offsets(queue_view(Harvest(), window), [told])
+    both = {key: (_joined(ends[key]), _joined(committed[key])) for key in ends.keys() & committed.keys()}
+    known = {key: sides for key, sides in sorted(both.items()) if not _ever_uncommitted(sides[1], window)}
+    times, came, done = _summed(list(known.values()))
+    view = queue_view(_harvest_of(harvest, times, came, done), window, (DEPTH, ENQUEUED, DONE, DEAD))
+    view = _with_oldest(view, known, window)
+    unknown = sorted((ends.keys() | committed.keys()) - known.keys())
+    return _of_offsets(view, _unknown_told(view, unknown, window))
+
+
+def _of_offsets(view: QueueView, problems: Sequence[str]) -> QueueView:
+    kept = view.problems if not math.isnan(view.enqueued) or not problems else ()  # what follows from ours says nothing
+    age_from = f"signals {KAFKA_END} and {KAFKA_COMMITTED}, partition by partition"
+    return replace(view, problems=(*kept, *problems), lost=math.nan, loss_known=False, age_from=age_from)
+
+
+def _unknown_told(view: QueueView, unknown: Sequence[str], window: Window) -> list[str]:
     if not unknown:
-        return view
-    left = view.depth.at(window.end_s)
-    told = f"{left:.0f} known + {len(unknown)} partition{'s' * (len(unknown) > 1)} unknown"
-    problem = f"{told}: {', '.join(unknown)} never committed an offset, so that their backlog cannot be told"
-    return replace(view, problems=(*view.problems, problem))
+        return []
+    left = view.depth.at(window.end_s) if len(view.depth.t_s) else 0.0
+    told = f"{left:.0f} known + {len(unknown)} partition{'s' * (len(unknown) > 1)} unknown: {', '.join(unknown)}"
+    return [f"{told} had no committed offset, or no end offset, for some time, so that their backlog cannot be told"]
 
 
-def _by_partition(harvest: Harvest, name: str) -> dict[str, Series]:
-    found = {f"{s.labels.get('topic', '')}/{s.labels.get('partition', '')}": s for s in harvest.series(name)}
-    return dict(sorted(found.items()))
+def _by_partition(harvest: Harvest, name: str) -> dict[str, list[Series]]:
+    found: dict[str, list[Series]] = {}
+    for one in harvest.series(name):
+        key = f"{one.labels.get('topic', '')}/{one.labels.get('partition', '')}"
+        found.setdefault(key, []).append(one)
+    return found
+
+
+def _overlap(parts: Sequence[Series]) -> bool:
+    """Tell whether two series of a partition ran at once; an exporter that was replaced leaves one after the other."""
+    spans = sorted((float(one.t_s[0]), float(one.t_s[-1])) for one in parts if len(one.t_s))
+    return any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans))
+
+
+def _joined(parts: Sequence[Series]) -> Series:
+    return joined(parts[0].signal, parts)
 
 
 def _ever_uncommitted(committed: Series, window: Window) -> bool:
@@ -75,27 +109,59 @@ def _ever_uncommitted(committed: Series, window: Window) -> bool:
     return not len(values) or bool((values <= UNCOMMITTED).any())
 
 
-def _summed(
-    ends: Mapping[str, Series], committed: Mapping[str, Series], keys: list[str]
-) -> tuple[Floats, Floats, Floats]:
+def _together(one: Series, other: Series) -> tuple[Floats, Floats, Floats]:
+    """Return the instants at which both were scraped, and their values there."""
+    times = np.intersect1d(one.t_s, other.t_s)
+    at, other_at = np.searchsorted(one.t_s, times), np.searchsorted(other.t_s, times)
+    return times, one.values[at], other.values[other_at]
+
+
+def _summed(sides: Sequence[tuple[Series, Series]]) -> tuple[Floats, Floats, Floats]:
     """Sum offsets over partitions at the instants at which all of them were scraped."""
-    if not keys:
+    every = [one for pair in sides for one in pair]
+    if not every:
         return np.empty(0), np.empty(0), np.empty(0)
-    every = [side[key] for key in keys for side in (ends, committed)]
     times = every[0].t_s
     for one in every[1:]:
         times = np.intersect1d(times, one.t_s)
+    rows = np.array([one.values[np.searchsorted(one.t_s, times)] for one in every], dtype=np.float64)
+    return times, rows[0::2].sum(axis=0), rows[1::2].sum(axis=0)
 
-    def total(side: Mapping[str, Series]) -> Floats:
-        rows = [side[key].values[np.searchsorted(side[key].t_s, times)] for key in keys]
-        return np.asarray(np.sum(rows, axis=0), dtype=np.float64)
 
-    return times, total(ends), total(committed)
+def _with_oldest(view: QueueView, known: Mapping[str, tuple[Series, Series]], window: Window) -> QueueView:
+    """Add the age of the oldest task of any partition, and where the offsets of one deny each other."""
+    oldest, oldest_at_s = math.nan, math.nan
+    wrong: list[str] = []
+    for key, (end, done) in known.items():
+        times, came, ended = _together(end, done)
+        told = _wrong(came, ended)
+        if told:  # the sum may hide it; what other partitions prove stays proven
+            wrong.append(f"partition {key}: {told}")
+            continue
+        age = np.where((times >= window.start_s) & (times < window.end_s), age_by_counts_s(times, came, ended), -1.0)
+        peak = int(np.argmax(age))
+        if age[peak] >= 0 and not age[peak] <= oldest:
+            oldest, oldest_at_s = float(age[peak]), float(times[peak])
+    contradictions = (*view.contradictions, *wrong)
+    return replace(view, age_max_s=oldest, age_max_at_s=oldest_at_s, contradictions=contradictions)
+
+
+def _wrong(came: Floats, ended: Floats) -> str:
+    """Return why the offsets of one partition cannot be leaned on; empty where they can."""
+    if not len(came):
+        return "its offsets were never scraped together"
+    if not np.isfinite([came, ended]).all():
+        return "its offsets hold values that are not finite numbers"
+    if (np.diff(came) < 0).any() or (np.diff(ended) < 0).any():
+        return "its offsets went back: the topic was made anew, or the group was set back"
+    if (ended[:-1] > came[1:]).any():  # what is committed had been written one scrape later at the latest
+        return "its committed offset lies beyond its end"
+    return ""
 
 
 def _harvest_of(harvest: Harvest, times: Floats, came: Floats, done: Floats) -> Harvest:
-    """Return the counts as the signals of a queue, with the warnings of what they were made of."""
-    values = {ENQUEUED: came, DONE: done, DEPTH: came - done}
+    """Return the offsets' sums as the signals of a queue."""
+    values = {ENQUEUED: came, DONE: done, DEPTH: came - done, DEAD: np.zeros(len(times))}
     asked = harvest.signals[KAFKA_END]
     made = {
         name: SignalHarvest(replace(asked.signal, name=name), (Series(name, {}, times, row),), asked.step_s)
@@ -116,23 +182,30 @@ def _with_no_dead(harvest: Harvest) -> Harvest:
 
 
 def _with_age(view: QueueView, harvest: Harvest, window: Window) -> QueueView:
-    names = (ENQUEUED, DONE, DEAD, DEPTH)
-    if any(not harvest.series(name) for name in names):
-        return view
-    enqueued, *others = (harvest.series(name)[0] for name in names)
-    times = enqueued.t_s
-    for one in others:
+    """Add both bounds of the age, from series that replaced exporters may have left in parts."""
+    view = replace(view, age_from=f"signals {ENQUEUED} and {DONE}")
+    parts = [joined(name, harvest.series(name)) for name in (ENQUEUED, DONE, DEAD, DEPTH)]
+    times = parts[0].t_s
+    for one in parts[1:]:
         times = np.intersect1d(times, one.t_s)
-    came, ended, given_up, depth = (one.values[np.searchsorted(one.t_s, times)] for one in (enqueued, *others))
+    came, ended, given_up, depth = (one.values[np.searchsorted(one.t_s, times)] for one in parts)
     inside = (times >= window.start_s) & (times < window.end_s)
     if not inside.any() or not np.isfinite([came, ended, given_up, depth]).all() or (np.diff(came) < 0).any():
         return view
     vanished = came[0] - ended[0] - given_up[0] - depth[0]  # before the run; they are nobody's backlog
     age = age_by_counts_s(times, came - vanished, ended + given_up)
     peak = int(np.argmax(np.where(inside, age, -1.0)))
-    step_s = harvest.scrape_interval_s or 1.0
-    coverage = replace(enqueued, t_s=times, values=came).coverage(window, step_s)
-    return replace(view, age_max_s=float(age[peak]), age_max_at_s=float(times[peak]), coverage=coverage)
+    coverage = replace(parts[0], t_s=times, values=came).coverage(window, harvest.scrape_interval_s or 1.0)
+    bound_s = float(_since_empty_s(times, depth)[inside].max())
+    return replace(
+        view, age_max_s=float(age[peak]), age_max_at_s=float(times[peak]), age_bound_s=bound_s, coverage=coverage
+    )
+
+
+def _since_empty_s(times: Floats, depth: Floats) -> Floats:
+    """Return how long ago the queue was last seen empty, at each instant: nothing in it can be older."""
+    empty_s = np.maximum.accumulate(np.where(depth <= 0, times, -np.inf))
+    return times - empty_s
 
 
 SOURCES: Mapping[str, View] = {

@@ -53,6 +53,9 @@ class QueueView:
         problems: What is missing.
         contradictions: Where the signals deny each other.
         coverage: Of the age signal.
+        age_from: What the age was taken from.
+        age_bound_s: No task can have been older; infinite where nothing bounds it, NaN where the age is as measured.
+        loss_known: Whether tasks that vanish can be seen at all.
     """
 
     age_max_s: float
@@ -65,6 +68,9 @@ class QueueView:
     problems: tuple[str, ...]
     contradictions: tuple[str, ...]
     coverage: Coverage
+    age_from: str = f"signal {AGE}"
+    age_bound_s: float = math.nan
+    loss_known: bool = True
 
 
 def queue_view(harvest: Harvest, window: Window, names: Sequence[str] = SIGNALS) -> QueueView:
