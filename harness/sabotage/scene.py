@@ -21,7 +21,9 @@ import psutil
 from harness.model.errors import PortError
 from harness.model.target import Target
 
-KUBECTL_LIMIT_S = 60.0
+KUBECTL_LIMIT_S = 120.0
+ABLE_LIMIT_S = 90.0
+"""A new HPA speaks at its next sync; metrics may be some seconds old then."""
 CHILDREN = {"load": "loadprofiles", "chaos": "harness.drivers.chaostoolkit_child"}
 _SERVER_MADE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
 
@@ -65,9 +67,13 @@ class Scene:
         self.kubectl("-n", namespace, "delete", kind, name)
 
     def bring_back(self) -> None:
-        """Create what was taken away."""
+        """Create what was taken away; an autoscaler is waited for until it can scale again."""
         for written in self.kept.values():
             self.kubectl("create", "-f", "-", stdin=json.dumps(written))
+            meta = written["metadata"]
+            if written["kind"] == "HorizontalPodAutoscaler":
+                able = ("--for=condition=ScalingActive", f"--timeout={ABLE_LIMIT_S:g}s")
+                self.kubectl("-n", meta["namespace"], "wait", "hpa", meta["name"], *able)
         self.kept.clear()
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
