@@ -318,14 +318,14 @@ class Conductor:
             over = self._stage_passed(self._experiment.load.stages[-1].name)
             pulse.wait_until(lambda: self._undoing.release_due() or over(), self._experiment.load.duration_s)
             holds_s = sum(plan.max_hold_s for plan in self._experiment.faults)
-            pulse.wait_until(
-                lambda: self._undoing.release_due() or not (chaos.running or self._undoing.holds),
-                holds_s + GATE_LIMIT_S,
-            )
+            pulse.wait_until(lambda: self._undoing.release_due() or self._faults_over(), holds_s + GATE_LIMIT_S)
             pulse.permits_open = False
             self._note_chaos_failure()
             if pulse.load_lost:
                 raise _EndedEarlyError(Ending.ABORTED, f"the load generator was lost: {pulse.load_lost}")
+
+    def _faults_over(self) -> bool:
+        return bool(self._pulse.load_lost) or not (self._drivers.chaos.running or self._undoing.holds)
 
     def _objection(self, fault: str, victims: Victims) -> str:
         return guard.object_to_victims(self._experiment, self._target, self._facts(), fault, victims)
