@@ -36,6 +36,7 @@ from harness.drivers.kubernetes.ledger import KubernetesLedger
 from harness.drivers.system_clock import RealClock
 from experiments.faults.context import FaultContext
 from experiments.faults.sequence import Selected, Work
+from harness.model.errors import Refusal
 from harness.model.fault import FaultPlan, Loss, ObjectRef
 from harness.model.target import Target
 from harness.ports import Permit
@@ -44,7 +45,12 @@ connection = connect_context(kubeconfig, context)
 system = "gameday-system"
 target = Target("t", "local", context, kubeconfig, "", "", "a=b", (), "", "", 1.0, system_namespace=system)
 lease = KubernetesLease(connect_context(kubeconfig, context), system)
-lease.acquire("run-that-dies")
+for _ in range(60):
+    try:
+        lease.acquire("run-that-dies")
+        break
+    except Refusal:  # a reaper that was killed holding it: it lapses
+        time.sleep(0.5)
 plan = FaultPlan("break-it", "test", {}, 0.0, hold_s, Loss.NONE, "patch", "", 5.0)
 fault = FaultContext("run-that-dies", 1, KubernetesActor(connection), KubernetesLedger(connection, system),
                      RealClock.starting_now(), lambda *a: Permit(True), lambda seen: None, lambda *a: (), target=target)
@@ -70,8 +76,8 @@ def connection(real_world: Any, light_testbed: dict[str, Any]) -> Any:
 def reaper(light_testbed: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
     started = start_reaper(light_testbed)
     yield started
-    started.kill()
-    started.wait(10)
+    started.terminate()  # killed in the middle it would hold the Lease until that lapses
+    started.wait(20)
 
 
 def start_reaper(target: dict[str, Any]) -> "subprocess.Popen[bytes]":
