@@ -33,7 +33,7 @@ MADE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "queue-burst": ("queue-burst", {}),
     "spot-reclaim-evaluation": ("spot-reclaim-evaluation", {}),
     "tool-api-rate-limit": ("tool-api-rate-limit", {}),
-    "fail-adapters-stuck": ("queue-burst", {"adapters_stuck": True}),
+    "fail-budget-spent": ("queue-burst", {"error_ratio": 0.05}),
     "fail-node-left-cordoned": ("node-drain-under-burst", {"undo_partial": True}),
     "inconclusive-fault-absent": ("queue-burst", {"fault_absent": True}),
     "inconclusive-metrics-end": ("queue-burst", {"scrapes_end_s": 90.0}),
@@ -69,7 +69,9 @@ def make(name: str, into: Path) -> Path:
     """Rehearse a golden record anew and return its run folder."""
     experiment, switches = MADE[name]
     record = rehearse(experiment, **switches).record
-    return write(replace(record, header=replace(record.header, run_id=f"golden-{name}")), into)
+    header = replace(record.header, run_id=f"golden-{name}")
+    here = replace(record.experiment, path=f"experiments/{experiment}.yaml")
+    return write(replace(record, header=header, experiment=here), into)
 
 
 def write(record: Record, runs_dir: Path) -> Path:
