@@ -6,6 +6,7 @@ ones must stay readable. ``python -m tests.replay.golden`` judges them anew and 
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,6 +36,7 @@ MADE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "tool-api-rate-limit": ("tool-api-rate-limit", {}),
     "fail-budget-spent": ("queue-burst", {"error_ratio": 0.05}),
     "fail-node-left-cordoned": ("node-drain-under-burst", {"undo_partial": True}),
+    "inconclusive-adapters-stuck": ("queue-burst", {"adapters_stuck": True}),
     "inconclusive-fault-absent": ("queue-burst", {"fault_absent": True}),
     "inconclusive-metrics-end": ("queue-burst", {"scrapes_end_s": 90.0}),
 }
@@ -97,3 +99,14 @@ def pack(name: str, run_dir: Path) -> None:
                 info = zipfile.ZipInfo(f"{run_dir.name}/{path.name}", STORED_AT)
                 info.compress_type = zipfile.ZIP_LZMA
                 archive.writestr(info, path.read_bytes())
+
+
+def as_version_1(run_dir: Path) -> None:
+    """Turn a record into what version 1 wrote: undo events did not say what kind of change they took back."""
+    header = json.loads((run_dir / "run.json").read_text())
+    (run_dir / "run.json").write_text(json.dumps({**header, "schema": "gameday.record/1"}))
+    lines = [json.loads(line) for line in (run_dir / "events.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["kind"] == "undo":
+            del line["detail"]["operation"]
+    (run_dir / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
