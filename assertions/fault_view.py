@@ -70,7 +70,7 @@ class FaultView:
     @property
     def nodes(self) -> tuple[str, ...]:
         """Names of the nodes among its victims; of their nodes where there is none."""
-        named = [str(v["name"]) for v in self.victims if str(v.get("kind")).lower() == "node"]
+        named = [str(v.get("name")) for v in self.victims if str(v.get("kind")).lower() == "node"]
         return tuple(dict.fromkeys(named or [str(v["node"]) for v in self.victims if v.get("node")]))
 
     def held(self, record: Record) -> Window:

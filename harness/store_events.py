@@ -71,6 +71,12 @@ class _Victim(_Told):
     namespace: str = ""
     name: str = ""
     uid: str = ""
+    node: str = ""
+
+
+class _Outcome(_Told):
+    uid: str = ""
+    status: str = ""
 
 
 class _Fault(_Told):
@@ -81,6 +87,9 @@ class _Fault(_Told):
     effect: str = ""
     reason: str = ""
     loss: str = ""
+    outcomes: list[_Outcome] = []
+    drained: bool | None = None
+    blocked_by: list[str] | None = None
 
 
 class _Undo(_Told):
