@@ -63,15 +63,15 @@ def _undo_events_name_their_operation(documents: Documents) -> Documents:
     Without it every fault of such a record would end with its proof, and what came later would count as recovery.
     """
     records = documents.undo if isinstance(documents.undo, list) else []
-    known = {r.get("record_id"): r.get("operation") for r in records if isinstance(r, dict)}
+    known = {str(r.get("record_id")): r.get("operation") for r in records if isinstance(r, dict)}
     return replace(documents, lines=[_with_operation(line, known) for line in documents.lines])
 
 
-def _with_operation(line: Json | None, known: Mapping[Any, Any]) -> Json | None:
+def _with_operation(line: Json | None, known: Mapping[str, Any]) -> Json | None:
     detail = line.get("detail") if line is not None and line.get("kind") == "undo" else None
     if line is None or not isinstance(detail, dict) or "operation" in detail:
         return line
-    operation = known.get(detail.get("record_id"))
+    operation = known.get(str(detail.get("record_id", "")))
     return line if operation is None else {**line, "detail": {**detail, "operation": operation}}
 
 

@@ -28,7 +28,9 @@ from reports.registry import REPORTERS
 from tests.replay import golden
 
 SEEDS = range(6)
-RECORDS = ("pod-kill-under-burst", "cascade", "queue-burst", "gpu-exhaustion", "spot-reclaim-evaluation")
+RECORDS = (
+    "pod-kill-under-burst", "cascade", "queue-burst", "gpu-exhaustion", "spot-reclaim-evaluation", "v1-queue-burst",
+)  # fmt: skip
 # ruff: noqa: S311 - draws that must repeat
 PASS = "PASS"
 
@@ -161,10 +163,15 @@ ODD = (None, "", -1, [], {}, "zebra", True, {"a": 1}, ["b"])
 
 
 def misread(line: dict[str, Any], draw: random.Random) -> dict[str, Any]:
-    """Put a value of another kind into a detail, or empty all of them."""
+    """Put a value of another kind into a detail or one of its victims, or empty all of them."""
     detail = line["detail"]
     if not detail or draw.random() < 0.2:
         return {**line, "detail": {}}
+    victims = detail.get("victims") or detail.get("outcomes")
+    if victims and draw.random() < 0.5:
+        key = "victims" if detail.get("victims") else "outcomes"
+        spoilt = {} if draw.random() < 0.3 else {**victims[0], draw.choice(list(victims[0])): draw.choice(ODD)}
+        return {**line, "detail": {**detail, key: [spoilt, *victims[1:]]}}
     return {**line, "detail": {**detail, draw.choice(list(detail)): draw.choice(ODD)}}
 
 

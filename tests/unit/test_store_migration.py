@@ -62,6 +62,11 @@ def test_an_undo_event_whose_record_is_missing_stays_as_it_was(records: Any) -> 
     assert operation(replace(BARE, undo=records)) is None
 
 
+@pytest.mark.parametrize("identity", [None, [], {}, 3, "other"])
+def test_an_undo_event_with_an_odd_record_id_stays_as_it_was(identity: Any) -> None:
+    assert operation(replace(BARE, lines=[undo(record_id=identity)])) is None
+
+
 @pytest.mark.parametrize("line", [None, {}, {"kind": "undo"}, {"kind": "undo", "detail": 3}, {"kind": "note"}])
 def test_lines_that_are_no_undo_events_pass_through_a_step(line: Any) -> None:
     assert migrated(replace(BARE, lines=[line]), 1, "run.json").lines == [line]
