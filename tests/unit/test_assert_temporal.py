@@ -109,3 +109,40 @@ def test_held_for_needs_one_stretch_long_enough() -> None:
 
 def test_the_longest_known_stretch_is_found() -> None:
     assert longest_s(made([(True, 3.0), (None, 9.0), (True, 5.0)]), holds=True) == 5.0
+    assert longest_s(made([(True, 3.0)]), holds=False) == 0.0
+
+
+# Edges ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_begins_with_what_holds_and_leaves_the_edges_of_its_window_out() -> None:
+    part = steps_of([(1, 3), (5, 4), (9, 5)]).within(Window(1.0, 9.0))
+    assert part.t_s.tolist() == [1.0, 5.0]
+    assert part.values.tolist() == [3.0, 4.0]
+
+
+def test_steps_are_floats_whatever_they_were_made_of() -> None:
+    assert steps_of([(1, 3)]).values.dtype == np.float64
+    assert len(steps_of([]).t_s) == 0
+
+
+def test_a_sample_holds_for_exactly_its_gap() -> None:
+    steps = steps_of_series(Series("g", {}, np.array([0.0, 5.0]), np.array([1.0, 1.0])), gap_max_s=5.0)
+    found = spans(steps, Window(0.0, 10.0), lambda v: v > 0)
+    assert [(s.start_s, s.end_s, s.holds) for s in found] == [(0.0, 10.0, True)]
+
+
+def test_a_span_without_length_is_none() -> None:
+    assert spans(steps_of([(1, 3)]), Window(2.0, 2.0), lambda v: v > 0) == ()
+
+
+def test_a_deadline_is_inside_the_limit_and_what_follows_it_is_not_asked() -> None:
+    assert eventually_within(made([(False, 9.0), (None, 1.0)]), 9.0) == (False, None)
+    assert eventually_within(made([(False, 9.0)]), 9.0) == (False, None)
+
+
+def test_an_unknown_stretch_leaves_held_for_open_only_where_it_may_be_long_enough() -> None:
+    assert held_for(made([(False, 1.0), (None, 5.0), (False, 1.0)]), 5.0) is None
+    assert held_for(made([(False, 3.0), (None, 4.5), (False, 1.0)]), 5.0) is False
+    assert held_for(made([(None, 4.5), (False, 1.0)]), 5.0) is False
+    assert held_for(made([(False, 9.0)]), 1.0) is False

@@ -60,9 +60,17 @@ def test_a_window_that_is_none_is_refused(edges: tuple[float, float]) -> None:
         Window(*edges)
 
 
+def test_a_window_holds_its_start_and_not_its_end() -> None:
+    assert [Window(1.0, 2.0).contains(t_s) for t_s in (0.9, 1.0, 1.9, 2.0)] == [False, True, True, False]
+
+
 @given(st.integers(0, 10_000), st.integers(0, 59))
 def test_durations_add_up(minutes: int, seconds: int) -> None:
     assert parse_duration_s(f"{minutes}m{seconds}s") == minutes * 60 + seconds
+
+
+def test_plain_seconds_are_a_duration_and_so_is_none_at_all() -> None:
+    assert [parse_duration_s(number) for number in (0, 0.5, 90)] == [0.0, 0.5, 90.0]
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 m", "m5", "-5s", "5sx", True, -1, math.nan])
