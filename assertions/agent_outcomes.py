@@ -13,13 +13,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assertions.definition import Check, Definition, broken, conclude, held, param, params_object, unclear
-from assertions.queue_view import joined, queue_view
+from assertions.definition import (
+    NEEDS_OF_MEASURED,
+    Check,
+    Definition,
+    broken,
+    conclude,
+    held,
+    param,
+    params_object,
+    unclear,
+)
+from assertions.queue_view import queue_view
 from assertions.windows import judged_window
 from harness.model.experiment import AssertionSpec
 from harness.model.load import RequestOutcome
 from harness.model.record import Record
-from harness.model.signal import increase
+from harness.model.signal import increase, joined
 from harness.model.time import Window
 from harness.model.verdict import Outcome, Verdict, at_most
 
@@ -168,13 +178,6 @@ DEFINITION = Definition(
     judge=judge,
     params_schema=SCHEMA,
     signals=(ENQUEUED, DONE, DEAD, DUPLICATE, LATE, DEPTH, BACKEND),
-    needs_for_pass=(
-        "run_completed",
-        "load_reached_floor",
-        "generator_healthy",
-        "faults_took_effect",
-        "metrics_fresh",
-        "clocks_agree",
-    ),
+    needs_for_pass=NEEDS_OF_MEASURED,
     needs_for_fail=("run_completed", "clocks_agree"),
 )

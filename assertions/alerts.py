@@ -25,7 +25,7 @@ from assertions.definition import (
 from assertions.windows import demand_window, judged_window
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Record
-from harness.model.signal import Series
+from harness.model.signal import coverage_of
 from harness.model.time import Window
 from harness.model.verdict import Verdict
 
@@ -79,11 +79,10 @@ def _blindness(record: Record, window: Window) -> str:
     problem = record.harvest.problem(RULES)
     if problem:
         return f"it is not known whether any rule is loaded ({problem})"
-    loaded = [one.t_s[one.values > 0] for one in record.harvest.series(RULES)]
-    times = np.unique(np.concatenate(loaded))
+    times = np.unique(np.concatenate([one.t_s[one.values > 0] for one in record.harvest.series(RULES)]))
     if not len(times):
         return "Prometheus has no rule loaded, so that nothing can fire"
-    gap_s = Series(RULES, {}, times, times).coverage(window, 1.0).gap_max_s
+    gap_s = coverage_of(times, window, 1.0).gap_max_s
     limit_s = record.harvest.signals[RULES].hole_max_s
     return f"no loaded rule was seen for {gap_s:.0f} s (limit {limit_s:g} s)" if gap_s > limit_s else ""
 

@@ -17,7 +17,7 @@ from assertions.windows import offered_requests, stages
 from harness.model.fault import Effect, FaultPlan, Injection
 from harness.model.load import Stage
 from harness.model.record import Ending, Record
-from harness.model.signal import Floats, SignalHarvest
+from harness.model.signal import Floats, SignalHarvest, coverage_of, sample_times
 from harness.model.time import Window
 from harness.model.timeline import Event
 from harness.model.verdict import Assumption
@@ -210,9 +210,7 @@ def _stale(record: Record, harvest: SignalHarvest, window: Window) -> Iterable[s
     if problem:
         yield problem
         return
-    times = np.unique(np.concatenate([series.t_s for series in harvest.series]))
-    inside = times[(times >= window.start_s) & (times < window.end_s)]
-    gap_s = float(np.diff(np.concatenate(([window.start_s], inside, [window.end_s]))).max())
+    gap_s = coverage_of(sample_times(harvest.series), window, 1.0).gap_max_s
     if gap_s > harvest.hole_max_s:
         yield f"signal {signal.name}: a hole of {gap_s:.0f} s (limit {harvest.hole_max_s:g} s)"
 

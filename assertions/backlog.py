@@ -26,7 +26,7 @@ from assertions.definition import (
 from assertions.queue_sources import KAFKA_SIGNALS, SOURCES
 from assertions.queue_view import REMEDY, SIGNALS, QueueView
 from assertions.temporal import Span, eventually_within, spans
-from assertions.windows import baseline_window, demand_window, judged_window
+from assertions.windows import demand_window, judged_window, stage_window
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Record
 from harness.model.time import Window
@@ -168,7 +168,7 @@ def _short(view: QueueView, window: Window, limit: float) -> Sequence[Span]:
 
 
 def _baseline_depth(record: Record, view: QueueView) -> float:
-    baseline = baseline_window(record)
+    baseline = stage_window(record, "baseline")
     if baseline is None:
         return 0.0
     values = view.depth.within(baseline).values

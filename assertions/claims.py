@@ -13,7 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from assertions.definition import Check, Definition, broken, conclude, held, limit_s, param, params_object, unclear
+from assertions.definition import (
+    NEEDS_OF_MEASURED,
+    Check,
+    Definition,
+    broken,
+    conclude,
+    held,
+    limit_s,
+    param,
+    params_object,
+    unclear,
+)
 from assertions.temporal import (
     Predicate,
     Span,
@@ -26,16 +37,13 @@ from assertions.temporal import (
     spans,
     steps_of_series,
 )
-from assertions.windows import demand_window, stages
+from assertions.windows import demand_window, stage_window
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Record
 from harness.model.signal import Series, SignalHarvest
 from harness.model.time import Window
 from harness.model.verdict import Coverage, Verdict
 
-NEEDS_FOR_PASS = (
-    "run_completed", "load_reached_floor", "generator_healthy", "faults_took_effect", "metrics_fresh", "clocks_agree",
-)  # fmt: skip
 WHOLE = "demand"
 """Window of a claim that names no stage: the raised load."""
 
@@ -97,9 +105,7 @@ def judge_claim(record: Record, spec: AssertionSpec, claim: Claim) -> Verdict:
 
 
 def _window(record: Record, stage: str) -> Window | None:
-    if stage == WHOLE:
-        return demand_window(record)
-    return next((window for one, window in stages(record) if one.name == stage), None)
+    return demand_window(record) if stage == WHOLE else stage_window(record, stage)
 
 
 def _series_check(claim: Claim, series: Series, harvest: SignalHarvest, window: Window) -> Check:
@@ -156,4 +162,4 @@ def claimed(  # noqa: PLR0913 - what a kind is made of
         claim = Claim(mode, signal, lambda v: holds(v, bound), text.format(limit=f"{bound:g}"), for_s, for_s, stage)
         return judge_claim(record, spec, claim)
 
-    return Definition(kind, question, judge, schema, (signal,), NEEDS_FOR_PASS)
+    return Definition(kind, question, judge, schema, (signal,), NEEDS_OF_MEASURED)

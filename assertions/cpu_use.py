@@ -17,7 +17,7 @@ from assertions.budget_replay import matches
 from assertions.temporal import steps_of
 from harness.model.facts import HpaFact, PodFact, WorkloadFact
 from harness.model.record import Record
-from harness.model.signal import Series, increase
+from harness.model.signal import Series, coverage_of, increase, sample_times
 from harness.model.time import Window
 
 USED, REQUESTED = "pod_cpu_seconds", "pod_cpu_request_cores"
@@ -101,8 +101,7 @@ def _problems(record: Record, ready: Mapping[str, Window], used: ByPod, asked: B
         if missing:
             yield f"the CPU {what} of {len(missing)} Ready pods is not known: {', '.join(missing[:SHOWN_MAX])}"
         for pod, parts in have.items():
-            times = np.unique(np.concatenate([one.t_s for one in parts]))
-            gap_s = Series(signal, {}, times, times).coverage(ready[pod], 1.0).gap_max_s
+            gap_s = coverage_of(sample_times(parts), ready[pod], 1.0).gap_max_s
             if gap_s > limit_s:
                 yield f"signal {signal} of pod {pod} has a hole of {gap_s:.0f} s (limit {limit_s:g} s)"
     for pod in used.keys() & asked.keys():
@@ -114,7 +113,7 @@ def _problems(record: Record, ready: Mapping[str, Window], used: ByPod, asked: B
 
 def _cores(parts: Sequence[Series], span: Window) -> float:
     """Return the mean use of a pod between the first and last sample that fall to a span; NaN for fewer than two."""
-    times = np.unique(np.concatenate([one.t_s for one in parts]))
+    times = sample_times(parts)
     before, inside = times[times <= span.start_s], times[(times > span.start_s) & (times <= span.end_s)]
     told = np.concatenate((before[-1:], inside))
     if len(told) < 2:  # noqa: PLR2004 - a rise needs two samples

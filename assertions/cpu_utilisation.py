@@ -22,7 +22,7 @@ from assertions.definition import (
     params_object,
     unclear,
 )
-from assertions.windows import demand_window, stages
+from assertions.windows import demand_window, stage_window
 from harness.model.experiment import AssertionSpec
 from harness.model.facts import HpaFact
 from harness.model.record import Record
@@ -71,7 +71,7 @@ def _use(
 
 def _judged(record: Record, settle_s: float) -> Window | None:
     start = demand_window(record)
-    burst = next((window for stage, window in stages(record) if stage.name == "burst"), None)
+    burst = stage_window(record, "burst")
     if start is None or burst is None or start.start_s + settle_s >= burst.end_s:
         return None
     return Window(start.start_s + settle_s, burst.end_s)

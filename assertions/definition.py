@@ -33,6 +33,17 @@ class Check:
     remedy: str = ""
 
 
+NEEDS_OF_MEASURED = (
+    "run_completed",
+    "load_reached_floor",
+    "generator_healthy",
+    "faults_took_effect",
+    "metrics_fresh",
+    "clocks_agree",
+)
+"""What a PASS leans on where it was measured: by the load, under the faults, in Prometheus."""
+
+
 def held(observed: str) -> Check:
     """Return a check that holds."""
     return Check(Outcome.PASS, observed)

@@ -27,7 +27,7 @@ def taken_back_early(record: Record) -> dict[str, str]:
     for undo in record.undo:
         if undo.get("operation") == "patch" and undo.get("done") and undo.get("fault") in confirmed:
             for pointer in _pointers(undo):
-                by_value.setdefault((str(undo["fault"]), _object(undo), pointer), []).append(undo)
+                by_value.setdefault((str(undo["fault"]), undone_object(undo), pointer), []).append(undo)
     early: dict[str, list[str]] = {}
     for (fault, obj, pointer), undos in by_value.items():
         # An attempt that the API server refused has a record too, and nothing to restore: one that restored is enough.
@@ -40,7 +40,8 @@ def _pointers(undo: Undo) -> Iterable[str]:
     return (p for p in undo.get("applied") or {} if not p.startswith(_MARKS))
 
 
-def _object(undo: Undo) -> str:
+def undone_object(undo: Undo) -> str:
+    """Return whose change an undo record takes back, as a fingerprint names it: ``Node/n1``, ``Pod/agents/a``."""
     return "/".join(str(undo[key]) for key in ("kind", "namespace", "name") if undo.get(key))
 
 

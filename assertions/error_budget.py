@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from assertions.definition import Check, Definition, broken, conclude, held, param, params_object, unclear
+from assertions.definition import (
+    NEEDS_OF_MEASURED,
+    Check,
+    Definition,
+    broken,
+    conclude,
+    held,
+    param,
+    params_object,
+    unclear,
+)
 from assertions.gateway_counters import SIGNAL, ServerSide, server_side
 from assertions.windows import offered_requests, stages
 from harness.model.experiment import AssertionSpec
@@ -305,13 +315,6 @@ DEFINITION = Definition(
     judge=judge,
     params_schema=SCHEMA,
     signals=(SIGNAL,),
-    needs_for_pass=(
-        "run_completed",
-        "load_reached_floor",
-        "generator_healthy",
-        "faults_took_effect",
-        "metrics_fresh",
-        "clocks_agree",
-    ),
+    needs_for_pass=NEEDS_OF_MEASURED,
     needs_for_fail=("run_completed",),
 )

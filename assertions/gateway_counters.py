@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.model.signal import Floats, Harvest, Series, increase
+from harness.model.signal import Floats, Harvest, Series, coverage_of, increase, sample_times
 from harness.model.time import Window
 from harness.model.verdict import Coverage
 
@@ -93,8 +93,8 @@ def _instance(one: Series, class_label: str) -> Instance:
 
 
 def _span(parts: Sequence[Series], requests: Window, limit_s: float, step_s: float) -> _Span:
-    times = np.unique(np.concatenate([one.t_s for one in parts]))
-    coverage = Series(SIGNAL, {}, times, times).coverage(requests, step_s or 1.0)
+    times = sample_times(parts)
+    coverage = coverage_of(times, requests, step_s or 1.0)
     before, after = times[times <= requests.start_s], times[times >= requests.end_s]
     if not all(bool(np.isfinite(one.values).all()) for one in parts):
         return _Span(None, coverage, "a sample is not a finite number")

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from assertions.definition import Check, Definition, broken, conclude, held, param, params_object, unclear
-from assertions.windows import stages
+from assertions.windows import stage_window
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Record
-from harness.model.signal import Series
+from harness.model.signal import Series, joined
 from harness.model.time import Window
 from harness.model.verdict import Verdict, at_least
 
@@ -40,7 +39,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     """Judge the mean over devices of their mean utilisation (CASES G03 to G06)."""
     limit, stage = float(param(spec, SCHEMA, "limit_ratio")), str(param(spec, SCHEMA, "stage"))
     expected = f"the GPUs are used at least {limit:.0%} on average during {stage}"
-    window = next((window for one, window in stages(record) if one.name == stage), None)
+    window = stage_window(record, stage)
     if window is None:
         return conclude(spec, [unclear(f"the stage {stage} was not reached", "see why the run ended early")], expected)
     series, source, problem = _source(record)
@@ -88,13 +87,7 @@ def _devices(found: Sequence[Series]) -> list[Series]:
         card = _card(one.labels)
         key = (card, one.labels.get("GPU_I_ID", "")) if card else tuple(sorted(one.labels.items()))
         by_device.setdefault(key, []).append(one)
-    return [_joined(parts) for parts in by_device.values()]
-
-
-def _joined(parts: Sequence[Series]) -> Series:
-    times = np.concatenate([one.t_s for one in parts])
-    order = np.argsort(times, kind="stable")
-    return replace(parts[0], t_s=times[order], values=np.concatenate([one.values for one in parts])[order])
+    return [joined(parts[0].signal, parts) for parts in by_device.values()]
 
 
 def _mean(one: Series, window: Window, source: str) -> float:

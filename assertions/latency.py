@@ -22,7 +22,7 @@ from assertions.definition import (
     params_object,
     unclear,
 )
-from assertions.windows import stages
+from assertions.windows import stage_window
 from harness.model.experiment import AssertionSpec
 from harness.model.load import RequestOutcome
 from harness.model.record import Record
@@ -53,7 +53,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     name, quantile = str(param(spec, SCHEMA, "stage")), float(param(spec, SCHEMA, "quantile"))
     limit, least = limit_s(spec, SCHEMA, "limit"), int(param(spec, SCHEMA, "min_requests"))
     expected = f"p{quantile * 100:g} of {name} is at most {limit * 1000:.0f} ms"
-    window = next((window for stage, window in stages(record) if stage.name == name), None)
+    window = stage_window(record, name)
     if window is None:
         return conclude(spec, [unclear(f"the stage {name} was not reached", "see why the run ended early")], expected)
     intended = record.requests["intended_s"].to_numpy(dtype=np.float64)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from assertions.definition import (
+    NEEDS_OF_MEASURED,
     Check,
     Definition,
     broken,
@@ -107,13 +108,6 @@ DEFINITION = Definition(
     judge=judge,
     params_schema=SCHEMA,
     signals=(TOTAL, BUCKETS),
-    needs_for_pass=(
-        "run_completed",
-        "load_reached_floor",
-        "generator_healthy",
-        "faults_took_effect",
-        "metrics_fresh",
-        "clocks_agree",
-    ),
+    needs_for_pass=NEEDS_OF_MEASURED,
     needs_for_fail=("run_completed", "generator_healthy", "clocks_agree"),
 )

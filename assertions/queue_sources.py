@@ -26,10 +26,9 @@ from assertions.queue_view import (
     SIGNALS,
     QueueView,
     age_by_counts_s,
-    joined,
     queue_view,
 )
-from harness.model.signal import Floats, Harvest, Series, SignalHarvest
+from harness.model.signal import Floats, Harvest, Series, SignalHarvest, joined
 from harness.model.time import Window
 
 KAFKA_COMMITTED, KAFKA_END = "kafka_committed_offset", "kafka_end_offset"
@@ -63,7 +62,10 @@ def kafka_view(harvest: Harvest, window: Window) -> QueueView:
             f"partition {several[0]} has several series at once (consumer groups, exporters): the query must name one"
         )
         return _of_offsets(queue_view(Harvest(), window), [told])
-    both = {key: (_joined(ends[key]), _joined(committed[key])) for key in ends.keys() & committed.keys()}
+    both = {
+        key: (joined(KAFKA_END, ends[key]), joined(KAFKA_COMMITTED, committed[key]))
+        for key in ends.keys() & committed.keys()
+    }
     known = {key: sides for key, sides in sorted(both.items()) if not _ever_uncommitted(sides[1], window)}
     times, came, done = _summed(list(known.values()))
     view = queue_view(_harvest_of(harvest, times, came, done), window, (DEPTH, ENQUEUED, DONE, DEAD))
@@ -98,10 +100,6 @@ def _overlap(parts: Sequence[Series]) -> bool:
     """Tell whether two series of a partition ran at once; an exporter that was replaced leaves one after the other."""
     spans = sorted((float(one.t_s[0]), float(one.t_s[-1])) for one in parts if len(one.t_s))
     return any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans))
-
-
-def _joined(parts: Sequence[Series]) -> Series:
-    return joined(parts[0].signal, parts)
 
 
 def _ever_uncommitted(committed: Series, window: Window) -> bool:

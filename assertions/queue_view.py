@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assertions.temporal import Steps, steps_of_series
-from harness.model.signal import Floats, Harvest, Series
+from harness.model.signal import Floats, Harvest, Series, joined
 from harness.model.time import Window
 from harness.model.verdict import Coverage
 
@@ -98,16 +98,6 @@ def queue_view(harvest: Harvest, window: Window, names: Sequence[str] = SIGNALS)
         contradictions=tuple(_contradictions(series, window, step_s, names)),
         coverage=series[AGE].coverage(window, step_s),
     )
-
-
-def joined(name: str, found: Sequence[Series]) -> Series:
-    """Join the series of a signal (an exporter that was replaced leaves several); both read the same queue."""
-    if not found:
-        return Series(name, {}, np.empty(0), np.empty(0))
-    t_s = np.concatenate([one.t_s for one in found])
-    order = np.argsort(t_s, kind="stable")
-    values = np.concatenate([one.values for one in found])[order]
-    return Series(name, {}, t_s[order], np.where(np.isfinite(values), values, np.nan))
 
 
 def _hole_max_s(harvest: Harvest, name: str) -> float:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from assertions.definition import Check, Definition, broken, conclude, held, params_object, unclear
+from assertions.early_undo import undone_object
 from harness.model.experiment import AssertionSpec
 from harness.model.fingerprint import Difference, fingerprint_difference
 from harness.model.record import Record
@@ -54,7 +55,7 @@ def _journal_checks(record: Record) -> Iterator[Check]:
 def _undo_checks(record: Record) -> Iterator[Check]:
     failed = [undo for undo in record.undo if not undo.get("done")]
     if failed:
-        named = ", ".join(f"{_key(undo)} ({undo.get('outcome') or 'not undone'})" for undo in failed)
+        named = ", ".join(f"{undone_object(undo)} ({undo.get('outcome') or 'not undone'})" for undo in failed)
         yield broken(f"not taken back: {named}", f"run `{RECOVER}` and look at these objects")
     yield from _failed_events(record)
     written = {e.subject for e in record.timeline.of("fault") if e.detail.get("step") == "undo-recorded"}
@@ -126,7 +127,7 @@ def _ours(record: Record, found: Difference) -> bool:
     A field that an undo left alone, because somebody else had set it meanwhile, is theirs (DESIGN U2).
     """
     key = found.subject
-    touched = [undo for undo in record.undo if _key(undo).lower() == key.lower()]
+    touched = [undo for undo in record.undo if undone_object(undo).lower() == key.lower()]
     if touched:
         return not any(_left_alone(undo, found) for undo in touched)
     return RUN_LABEL in json.dumps((record.fingerprint_after or {}).get(key), default=str)
@@ -156,10 +157,6 @@ def _others(record: Record) -> list[str]:
     told = list(found.values())
     residues = [e for e in record.timeline.of("residue") if not e.detail.get("ours")]
     return list(dict.fromkeys([*told, *(f"{e.subject}: {e.detail.get('difference', '')}" for e in residues)]))
-
-
-def _key(undo: Mapping[str, Any]) -> str:
-    return "/".join(str(undo[k]) for k in ("kind", "namespace", "name") if undo.get(k))
 
 
 def _short(value: Any) -> str:

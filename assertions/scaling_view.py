@@ -13,7 +13,7 @@ import numpy as np
 
 from assertions.budget_replay import matches
 from assertions.temporal import Steps, steps_of
-from assertions.windows import baseline_window
+from assertions.windows import stage_window
 from harness.model.facts import HpaFact, PodFact, ScaledObjectFact, WorkloadFact
 from harness.model.load import RequestOutcome
 from harness.model.record import Record
@@ -181,7 +181,7 @@ def _queue_signal(record: Record, window: Window) -> tuple[float | None, str]:
     if not found:
         return None, ""
     depth = Steps(found[0].t_s, found[0].values)
-    baseline = baseline_window(record)
+    baseline = stage_window(record, "baseline")
     calm = 0.0 if baseline is None else float(np.nan_to_num(depth.within(baseline).values).max())
     return _crossing(depth, window, calm, "queue depth at {value:.0f}")
 

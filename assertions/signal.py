@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assertions.claims import MODES, NEEDS_FOR_PASS, WHOLE, Claim, judge_claim
-from assertions.definition import Definition, duration, param, param_s, params_object
+from assertions.claims import MODES, WHOLE, Claim, judge_claim
+from assertions.definition import NEEDS_OF_MEASURED, Definition, duration, param, param_s, params_object
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Record
 from harness.model.verdict import Verdict
@@ -48,5 +48,5 @@ DEFINITION = Definition(
     question="Does a signal keep what the experiment says of it?",
     judge=judge,
     params_schema=SCHEMA,
-    needs_for_pass=NEEDS_FOR_PASS,
+    needs_for_pass=NEEDS_OF_MEASURED,
 )

@@ -34,9 +34,9 @@ def demand_window(record: Record) -> Window | None:
     return Window(parts[0].start_s, parts[-1].end_s) if parts else None
 
 
-def baseline_window(record: Record) -> Window | None:
-    """Return the span of the stage ``baseline``."""
-    return next((window for stage, window in stages(record) if stage.name == "baseline"), None)
+def stage_window(record: Record, name: str) -> Window | None:
+    """Return the span of a stage, or None where it was not reached."""
+    return next((window for stage, window in stages(record) if stage.name == name), None)
 
 
 def judged_window(record: Record) -> Window | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,6 +65,27 @@ class Series:
     def finite(self) -> bool:
         """Tell whether there are samples and all of them are finite."""
         return bool(len(self.values)) and bool(np.isfinite(self.values).all())
+
+
+def sample_times(parts: Iterable[Series]) -> Floats:
+    """Return every instant at which any of some series was sampled, rising and each once."""
+    times = [one.t_s for one in parts]
+    return np.unique(np.concatenate(times)) if times else np.empty(0)
+
+
+def coverage_of(times: Floats, window: Window, step_s: float) -> Coverage:
+    """Count instants against those expected, as `Series.coverage` does."""
+    return Series("", {}, times, times).coverage(window, step_s)
+
+
+def joined(name: str, parts: Sequence[Series]) -> Series:
+    """Join the series of one thing in order of time: what watched it was replaced, or it went from owner to owner."""
+    if not parts:
+        return Series(name, {}, np.empty(0), np.empty(0))
+    t_s = np.concatenate([one.t_s for one in parts])
+    order = np.argsort(t_s, kind="stable")
+    values = np.concatenate([one.values for one in parts])[order]
+    return Series(name, {}, t_s[order], np.where(np.isfinite(values), values, np.nan))
 
 
 @dataclass(frozen=True, slots=True)
