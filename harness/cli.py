@@ -22,18 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import cli_runs, cli_safety, exits, registries
+from harness.cli_options import SETTINGS, runs_option, settings_option
 from harness.cli_sabotage import sabotage_command
-from harness.client import Job, RunClient, RunEnd
+from harness.client import CONTROL_SUFFIX, Job, RunClient, RunEnd
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
 from harness.settings import check_query_packs, choose_target, load_settings, resolve_target
-
-_SETTINGS = str(registries.PROJECT_DIR / "gameday.toml")
-_settings_option = click.option("--settings", default=_SETTINGS, show_default="gameday.toml", metavar="FILE")
-_runs_option = click.option(
-    "--runs-dir", default="runs", show_default=True, metavar="DIR", help="Where run folders go."
-)
 
 
 class _Lazy(click.Group):
@@ -63,8 +58,8 @@ def gameday() -> None:
 @click.option("--with-testbed", is_flag=True, help="Start the local testbed for the run and take it down afterwards.")
 @click.option("--dry-run", "dry", is_flag=True, help="Read everything, touch nothing; say whom each fault would hit.")
 @click.option("--control", is_flag=True, help="Run it without its faults first; the report tells what they did.")
-@_runs_option
-@_settings_option
+@runs_option
+@settings_option
 def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     name: str,
     target: str | None,
@@ -132,7 +127,7 @@ def _watched(job: Job, console: Console, experiment: Experiment) -> RunEnd:
     expected_s = experiment.expected_duration_s
     if job.target:  # a target that cannot be used is the only thing to say
         resolve_target(load_settings(Path(job.settings)), job.target)
-    what = f"{experiment.title}{' (control run, without its faults)' if job.control else ''}"
+    what = f"{experiment.title}{CONTROL_SUFFIX if job.control else ''}"
     console.print(f"{what}: about {expected_s / 60:.1f} min on {job.target or 'the twin'}")
     with LiveView(console, expected_s) as view:
         end = RunClient(job, view.take_message).wait()
@@ -177,7 +172,7 @@ def validate_command(names: tuple[str, ...]) -> int:
     paths = [registries.experiment_path(name) for name in names] or sorted(registries.EXPERIMENTS_DIR.glob("*.yaml"))
     status = exits.HELD
     if not names:
-        check_query_packs(load_settings(Path(_SETTINGS)))
+        check_query_packs(load_settings(Path(SETTINGS)))
     for path in paths:
         try:
             registries.load(path)
@@ -194,7 +189,7 @@ def validate_command(names: tuple[str, ...]) -> int:
 @click.option("--target", metavar="NAME")
 @click.option("--user", default="", metavar="NAME", help="Who is granted it (gameday-runner).")
 @click.option("--service-account", default="", metavar="NAMESPACE/NAME", help="Who is granted it instead.")
-@_settings_option
+@settings_option
 def rbac_command(name: str, target: str | None, user: str, service_account: str, settings: str) -> int:
     """Print the least rights that the experiment NAME needs, for `kubectl apply -f -`."""
     from harness.cli_inspection import print_rbac  # noqa: PLC0415 - brings the drivers
@@ -216,7 +211,7 @@ def new_command(name: str) -> int:
 
 @gameday.command("report")
 @click.argument("run", default="latest")
-@_runs_option
+@runs_option
 def report_command(run: str, runs_dir: str) -> int:
     """Judge the stored run RUN again and write its reports anew."""
     from harness import store  # noqa: PLC0415

@@ -9,9 +9,8 @@ import click
 from rich.console import Console
 
 from harness import exits
+from harness.cli_options import runs_option
 from harness.model.errors import SpecError
-
-runs_option = click.option("--runs-dir", default="runs", show_default=True, metavar="DIR", help="Where run folders go.")
 
 
 @click.command("compare")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +10,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import registries
+from harness import exits
+from harness.cli_options import runs_option, settings_option
 from harness.model.errors import SpecError
 from harness.sabotage.saboteurs import SABOTEURS, Saboteur
 from harness.sabotage.trial import FILE_NAME, Runner, Trial, document, exit_status, try_all
-
-_SETTINGS = str(registries.PROJECT_DIR / "gameday.toml")
+from harness.store_files import dump_text, write_atomic
 
 
 @click.command("sabotage")
@@ -25,29 +24,30 @@ _SETTINGS = str(registries.PROJECT_DIR / "gameday.toml")
 @click.option("--on", "where", type=click.Choice(["twin", "testbed"]), default="twin", show_default=True)
 @click.option("--seed", type=int, default=7, show_default=True, metavar="N")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@click.option("--runs-dir", default="runs", show_default=True, metavar="DIR", help="Where run folders go.")
-@click.option("--settings", default=_SETTINGS, show_default="gameday.toml", metavar="FILE")
+@runs_option
+@settings_option
 def sabotage_command(
     names: tuple[str, ...], only_list: bool, where: str, seed: int, as_json: bool, runs_dir: str, settings: str
 ) -> int:
     """Break things on purpose, and see that the right verdict turns for the right reason.
 
-    On the twin it takes two minutes and touches no cluster; on the testbed it starts a local testbed of its own.
+    On the twin it takes half a minute and touches no cluster; on the testbed it starts a local testbed of its own.
     """
     table = _table(where)
     chosen = _chosen(table, names)
     if only_list:
         for saboteur in chosen:
             click.echo(f"{saboteur.name:28}{saboteur.does} ({saboteur.experiment})")
-        return 0
+        return exits.HELD
     Path(runs_dir).mkdir(parents=True, exist_ok=True)
     with _runner(where, settings, str(Path(runs_dir).resolve()), seed) as runner:
         trials = try_all(chosen, runner, lambda trial: click.echo(_line(trial), err=True))
     found = document(where, trials)
+    text = dump_text(found)
     path = Path(runs_dir) / (f"{where}-{FILE_NAME}" if len(chosen) == len(table) else f"part-of-{where}-{FILE_NAME}")
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    write_atomic(path, text)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(text, nl=False)
     else:
         _print(trials)
         click.echo(f"{found['caught']} of {found['tried']} caught on the {where}; wrote {path}")

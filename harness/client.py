@@ -18,6 +18,9 @@ from typing import Any
 
 from harness.model.errors import PortError
 
+CONTROL_SUFFIX = " (control run, without its faults)"
+"""Follows the title of an experiment wherever a control run of it is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

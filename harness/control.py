@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.client import Job
+from harness.client import CONTROL_SUFFIX, Job
 from harness.model.comparison import CONTROL_FACT, CONTROL_RUN_FACT
 from harness.model.experiment import Experiment
 from harness.model.facts import HpaFact, ScaledObjectFact
@@ -25,7 +25,7 @@ REST_MAX_S = 900.0
 
 def without_faults(experiment: Experiment) -> Experiment:
     """Return the experiment as a control run runs it."""
-    return replace(experiment, faults=(), title=f"{experiment.title} (control run, without its faults)")
+    return replace(experiment, faults=(), title=experiment.title + CONTROL_SUFFIX)
 
 
 def control_facts(job: Job) -> dict[str, Any]:

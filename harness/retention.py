@@ -124,7 +124,7 @@ def stored_runs(runs_dir: Path, now_unix_s: float) -> list[StoredRun]:
 
 
 def _look(path: Path, now_unix_s: float, latest: str) -> StoredRun:
-    header = _document(path / files.HEADER_FILE)
+    header = files.json_object(path / files.HEADER_FILE)
     quiet_s = now_unix_s - max(one.lstat().st_mtime for one in (path, *_within(path)))
     held = "latest points to it" if path.name == latest else ""
     if not header.get("ending") and quiet_s < QUIET_S:
@@ -140,15 +140,6 @@ def _within(path: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in names)
 
 
-def _document(path: Path) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty one where there is none that can be read."""
-    try:
-        document = files.read_json(path)
-    except SpecError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
 def _started(header: Mapping[str, Any], path: Path) -> datetime:
     try:
         return datetime.fromisoformat(str(header.get("started_at"))).astimezone(UTC)
@@ -157,7 +148,7 @@ def _started(header: Mapping[str, Any], path: Path) -> datetime:
 
 
 def _failed(path: Path) -> bool:
-    verdicts = _document(path / files.VERDICTS_FILE).get("verdicts")
+    verdicts = files.json_object(path / files.VERDICTS_FILE).get("verdicts")
     if not isinstance(verdicts, list):
         return True
     return any(not isinstance(one, dict) or one.get("outcome") == Outcome.FAIL.value for one in verdicts)

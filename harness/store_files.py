@@ -153,6 +153,15 @@ def read_json(path: Path) -> Any:
         raise SpecError(str(path), "", f"not JSON: {error}", "the run folder is damaged") from None
 
 
+def json_object(path: Path) -> Mapping[str, Any]:
+    """Return the JSON object of a file, or an empty one where there is none that can be read: for lists of runs."""
+    try:
+        document = read_json(path)
+    except SpecError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def check_schema(document: Any, wanted: str, where: str) -> int:
     """Return the version of a document, or refuse one of another kind or of a newer version than we can read.
 

@@ -7,10 +7,9 @@ load was not what it should be, is in the table and counts for no trend.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from assertions import backlog, recovery
 from harness import store
@@ -89,7 +88,7 @@ def index_of(runs_dir: Path, experiment: str = "", last: int = LAST_DEFAULT) -> 
 
 def _chosen(runs_dir: Path, experiment: str, last: int) -> list[Path]:
     """Return the folders, newest first, at most so many of an experiment."""
-    headers = {run_id: _header(runs_dir / run_id) for run_id in store.list_runs(runs_dir)}
+    headers = {run_id: files.json_object(runs_dir / run_id / files.HEADER_FILE) for run_id in store.list_runs(runs_dir)}
     ids = sorted(headers, key=lambda run_id: (str(headers[run_id].get("started_at", "")), run_id), reverse=True)
     taken: dict[str, int] = {}
     chosen = []
@@ -99,14 +98,6 @@ def _chosen(runs_dir: Path, experiment: str, last: int) -> list[Path]:
         if taken[name] <= last and experiment in {"", name}:
             chosen.append(runs_dir / run_id)
     return chosen
-
-
-def _header(path: Path) -> Mapping[str, Any]:
-    try:
-        document = files.read_json(path / files.HEADER_FILE)
-    except SpecError:
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _row(path: Path) -> tuple[RunRow, Record | None]:

@@ -101,10 +101,15 @@ def recreated(record: UndoRecord) -> dict[str, Any]:
     whole = record.prior.get("")
     if not isinstance(whole, Mapping) or "metadata" not in whole:
         raise ValueError('a create record must hold the whole object under the pointer ""')
+    return {**without_server_made(whole), "apiVersion": record.api_version, "kind": record.kind}
+
+
+def without_server_made(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object as it may be created anew: without its status, and without what servers write into metadata."""
     body = copy.deepcopy(dict(whole))
     body.pop("status", None)
     body["metadata"] = {key: value for key, value in body["metadata"].items() if key not in _SERVER_MADE}
-    return {**body, "apiVersion": record.api_version, "kind": record.kind}
+    return body
 
 
 SWITCH_CONFIG_MAP = "gateway-faults"

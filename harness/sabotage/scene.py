@@ -19,13 +19,13 @@ from typing import Any
 import psutil
 
 from harness.model.errors import PortError
+from harness.model.restoration import without_server_made
 from harness.model.target import Target
 
 KUBECTL_LIMIT_S = 120.0
 ABLE_LIMIT_S = 90.0
 """A new HPA speaks at its next sync; metrics may be some seconds old then."""
 CHILDREN = {"load": "loadprofiles", "chaos": "harness.drivers.chaostoolkit_child"}
-_SERVER_MADE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
 
 
 class Scene:
@@ -60,10 +60,8 @@ class Scene:
 
     def take_away(self, kind: str, namespace: str, name: str) -> None:
         """Delete an object and keep how it was."""
-        written: dict[str, Any] = json.loads(self.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
-        written.pop("status", None)
-        written["metadata"] = {k: v for k, v in written["metadata"].items() if k not in _SERVER_MADE}
-        self.kept[f"{kind}/{name}"] = written
+        written = json.loads(self.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+        self.kept[f"{kind}/{name}"] = without_server_made(written)
         self.kubectl("-n", namespace, "delete", kind, name)
 
     def bring_back(self) -> None:
