@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from harness.model.experiment import AssertionSpec, Experiment, Scope, WorkloadRef
-from harness.model.facts import Fact, HpaFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.facts import Fact, HpaFact, PdbFact, PodFact, WorkloadFact
 from harness.model.fault import FaultPlan, Loss
 from harness.model.load import REQUEST_COLUMNS, LoadProfile, Stage
 from harness.model.record import Ending, Record, RunHeader
@@ -191,40 +191,6 @@ def asserting(run: Run, kind: str, **params: Any) -> Run:
     """Let the run be judged by one assertion alone."""
     run.experiment = replace(run.experiment, assertions=(AssertionSpec("it", kind, params),))
     return run
-
-
-def one_fault(run: Run, name: str, loss: Loss) -> Run:
-    """Let the method be one fault, of which nothing is told yet, and let pods and workload rest after +90 s."""
-    run.drop("fault")
-    run.drop("workload", lambda t, s, d: t < 90)
-    run.drop("pod", lambda t, s, d: t < 90)
-    plan = FaultPlan(name, "some_action", {}, 45, 60, loss, undo_reason="a test")
-    run.experiment = replace(run.experiment, faults=(plan,))
-    return run
-
-
-def tell_fault(  # noqa: PLR0913 - what a fault tells
-    run: Run, name: str, loss: Loss, victims: list[dict[str, str]], *, at_s: float = 97, acted_s: float = 97.2,
-    undone_s: float | None = 130, effect: str = "CONFIRMED", **detail: Any,
-) -> Run:  # fmt: skip
-    """Add a fault's events (permit, undo-recorded, acted, evidence) and those of its undo."""
-    steps = {"permit": at_s, "undo-recorded": at_s + 0.1, "acted": acted_s, "evidence": acted_s + 1}
-    for step, t_s in steps.items():
-        more = detail | {"effect": effect, "reason": "seen"} if step == "evidence" else {}
-        run.say(t_s, "chaos", "fault", name, step=step, victims=victims, asked=len(victims), loss=loss.value, **more)
-    if undone_s is not None:
-        told = {"record_id": f"undo-{name}", "operation": "patch"}
-        run.say(undone_s - 0.2, "harness", "undo", name, step="start", outcome="", **told)
-        run.say(undone_s, "harness", "undo", name, step="done", outcome="restored", **told)
-    return run
-
-
-def node_victim(name: str) -> dict[str, str]:
-    """Return a node as the victim of a fault."""
-    return {"kind": "Node", "namespace": "", "name": name, "uid": f"uid-{name}", "node": name}
-
-
-# The parts of a good run ----------------------------------------------------------------------------------------------
 
 
 def add_phases(run: Run) -> None:
@@ -425,39 +391,3 @@ def add_restoration(run: Run) -> None:
         run.say(153, "harness", "undo", plan.name, step="done", record_id=f"undo-{plan.name}", outcome="nothing to do")
     state = {"PodDisruptionBudget/agents/planner": {"minAvailable": 2}, "Node/node-1": {"unschedulable": False}}
     run.fingerprint_before, run.fingerprint_after = state, dict(state)
-
-
-# A queue that KEDA scales ---------------------------------------------------------------------------------------------
-
-
-def adapters(replicas: int) -> WorkloadFact:
-    """Return the tool adapter Deployment."""
-    labels = {"app": "tool-adapter"}
-    return WorkloadFact("uid-adapter", "agents", "tool-adapter", spec_replicas=replicas, selector=labels)
-
-
-def scaled_object(**changes: Any) -> ScaledObjectFact:
-    """Return the tool adapter's ScaledObject."""
-    fact = ScaledObjectFact(
-        "uid-so", "agents", "tool-adapter", target="Deployment/tool-adapter", hpa_name="keda-hpa-tool-adapter",
-        min_replicas=0, max_replicas=8, ready=True, active=False,
-    )  # fmt: skip
-    return replace(fact, **changes)
-
-
-def keda_run() -> Run:
-    """Return a good run whose autoscaler is KEDA: adapters go from 0 to 1 at +52 s, to 4 at +60 s."""
-    run = good_run()
-    run = with_params(run, "autoscaler_response", autoscaler="scaledobject/agents/tool-adapter")
-    run.fact(1, scaled_object())
-    run.fact(1, adapters(0))
-    run.fact(51, scaled_object(active=True))
-    labels = {"app": "tool-adapter"}
-    for t_s, replicas, first in ((52.0, 1, 0), (60.0, 4, 1)):
-        run.fact(t_s, adapters(replicas))
-        for i in range(first, replicas):
-            name = f"tool-adapter-{i}"
-            run.fact(t_s + 0.1, pod(name, labels=labels, node="", ready=False, phase="Pending"))
-            run.fact(t_s + 0.2, pod(name, labels=labels, ready=False, phase="Pending"))
-            run.fact(t_s + 1.0, pod(name, labels=labels))
-    return run

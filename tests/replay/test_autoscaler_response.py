@@ -10,20 +10,8 @@ from assertions.scaling_expectation import promise
 from assertions.scaling_view import ScalerRef, ScalingView
 from assertions.temporal import steps_of
 from harness.model.verdict import Outcome
-from tests.replay.builders import (
-    BURST_END_S,
-    Run,
-    adapters,
-    asserting,
-    good_run,
-    hpa,
-    judged,
-    keda_run,
-    pod,
-    scaled_object,
-    with_params,
-    workload,
-)
+from tests.replay.builders import BURST_END_S, Run, asserting, good_run, hpa, judged, pod, with_params, workload
+from tests.replay.keda_builders import adapters, keda_run, scaled_object
 
 KIND = "autoscaler_response"
 

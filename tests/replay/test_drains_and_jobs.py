@@ -9,19 +9,8 @@ import pytest
 from harness.model.facts import JobFact, NodeFact, PodFact
 from harness.model.fault import Loss
 from harness.model.verdict import Outcome, Verdict
-from tests.replay.builders import (
-    Run,
-    add_loss,
-    asserting,
-    good_run,
-    judged,
-    node_victim,
-    one_fault,
-    pdb,
-    pod,
-    tell_fault,
-    workload,
-)
+from tests.replay.builders import Run, add_loss, asserting, good_run, judged, pdb, pod, workload
+from tests.replay.fault_builders import node_victim, one_fault, tell_fault
 
 DRAIN, JOB = "drain_outcome", "job_progress"
 BUDGET = "agents/planner"

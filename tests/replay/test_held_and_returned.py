@@ -9,19 +9,9 @@ import pytest
 from harness.model.facts import NodeFact
 from harness.model.fault import Loss
 from harness.model.verdict import Outcome, Verdict
-from tests.replay.builders import (
-    Run,
-    asserting,
-    good_run,
-    hpa,
-    judged,
-    keda_run,
-    node_victim,
-    one_fault,
-    scaled_object,
-    tell_fault,
-    workload,
-)
+from tests.replay.builders import Run, asserting, good_run, hpa, judged, workload
+from tests.replay.fault_builders import node_victim, one_fault, tell_fault
+from tests.replay.keda_builders import keda_run, scaled_object
 
 HELD, NODE = "replicas_held", "node_recovery"
 GPU = "nvidia.com/gpu"

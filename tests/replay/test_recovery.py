@@ -8,21 +8,8 @@ import pytest
 
 from harness.model.fault import Loss
 from harness.model.verdict import Outcome, Verdict
-from tests.replay.builders import (
-    END_S,
-    Run,
-    add_fault,
-    add_loss,
-    add_pod,
-    asserting,
-    good_run,
-    judged,
-    node_victim,
-    one_fault,
-    pod,
-    tell_fault,
-    workload,
-)
+from tests.replay.builders import END_S, Run, add_fault, add_loss, add_pod, asserting, good_run, judged, pod, workload
+from tests.replay.fault_builders import node_victim, one_fault, tell_fault
 
 KIND = "workload_recovery"
 

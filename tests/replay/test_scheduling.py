@@ -9,7 +9,8 @@ import pytest
 from harness.model.facts import PodFact
 from harness.model.fault import Loss
 from harness.model.verdict import Outcome, Verdict
-from tests.replay.builders import ORIGIN, Run, asserting, good_run, judged, node_victim, one_fault, pod, tell_fault
+from tests.replay.builders import ORIGIN, Run, asserting, good_run, judged, pod
+from tests.replay.fault_builders import node_victim, one_fault, tell_fault
 
 PENDING, PREEMPTION = "pending_time", "preemption"
 GPU = {"app": "inference"}

@@ -13,7 +13,8 @@ from assertions.windows import steady_demand_end_s
 from harness.model.facts import NodeFact
 from harness.model.fault import Loss
 from harness.model.time import Window
-from tests.replay.builders import BURST_END_S, add_fault, blank_run, good_run, node_victim, tell_fault
+from tests.replay.builders import BURST_END_S, add_fault, blank_run, good_run
+from tests.replay.fault_builders import node_victim, tell_fault
 
 SPAN = Window(20, 40)
 

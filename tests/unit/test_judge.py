@@ -17,7 +17,8 @@ from harness.judge import Judgement, exit_status, judge
 from harness.model.experiment import AssertionSpec
 from harness.model.record import Ending
 from harness.model.verdict import Outcome, Verdict
-from tests.replay.builders import Run, blank_run, good_run, hpa, keda_run
+from tests.replay.builders import Run, blank_run, good_run, hpa
+from tests.replay.keda_builders import keda_run
 
 
 def answer(run: Run) -> Judgement:
