@@ -17,6 +17,8 @@ from harness.sabotage.saboteurs import SABOTEURS, Saboteur
 from harness.sabotage.trial import FILE_NAME, Runner, Trial, document, exit_status, try_all
 from harness.store_files import dump_text, write_atomic
 
+SPOILT_FOLDER = "sabotage"
+
 
 @click.command("sabotage")
 @click.argument("names", nargs=-1)
@@ -39,8 +41,9 @@ def sabotage_command(
         for saboteur in chosen:
             click.echo(f"{saboteur.name:28}{saboteur.does} ({saboteur.experiment})")
         return exits.HELD
-    Path(runs_dir).mkdir(parents=True, exist_ok=True)
-    with _runner(where, settings, str(Path(runs_dir).resolve()), seed) as runner:
+    spoilt_dir = Path(runs_dir, SPOILT_FOLDER).resolve()  # apart: they are nobody's latest run, and no trend
+    spoilt_dir.mkdir(parents=True, exist_ok=True)
+    with _runner(where, settings, str(spoilt_dir), seed) as runner:
         trials = try_all(chosen, runner, lambda trial: click.echo(_line(trial), err=True))
     found = document(where, trials)
     text = dump_text(found)

@@ -14,6 +14,7 @@ from harness.sabotage.on_testbed import DEEDS, TESTBED_SABOTEURS
 from harness.sabotage.saboteurs import SABOTEURS, Expected, Saboteur
 from harness.sabotage.scene import Scene
 from harness.sabotage.trial import Finished, document, exit_status, finished, try_all
+from harness.store import list_runs
 from reports.page import page
 from tests.unit import stored_runs
 
@@ -132,3 +133,18 @@ def test_the_last_table_goes_into_a_runs_facts_and_its_report(tmp_path):
 
 def test_runs_without_any_sabotage_say_nothing_of_it(tmp_path):
     assert sabotage_facts(tmp_path) == {}
+
+
+def test_spoilt_runs_are_kept_apart_from_the_others(tmp_path, monkeypatch):
+    asked = []
+
+    class Runner(Stub):
+        def __init__(self, settings: str, runs_dir: str, seed: int):
+            super().__init__(told("INCONCLUSIVE", "effect ABSENT"))
+            asked.append(runs_dir)
+
+    monkeypatch.setattr("harness.sabotage.on_twin.TwinRunner", Runner)
+    CliRunner().invoke(cli.gameday, ["sabotage", "fault-no-op", "--runs-dir", str(tmp_path)])
+    assert asked == [str(tmp_path / "sabotage")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part-of-twin-sabotage.json", "sabotage"]
+    assert list_runs(tmp_path) == []
