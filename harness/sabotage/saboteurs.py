@@ -124,7 +124,7 @@ SABOTEURS: tuple[Saboteur, ...] = (
         {"store_down_s": MID_BURST_S},
     ),
     Saboteur(
-        "metrics-frozen", "every scrape repeats the last one before the burst ended", KILL,
+        "metrics-frozen", "from the middle of the burst on every scrape repeats the one before", KILL,
         (
             Expected("error-budget", INCONCLUSIVE, "the gateway counted"),
             Expected("queue-backlog", INCONCLUSIVE, "the counts prove an age"),
