@@ -44,8 +44,6 @@ the row has none, so a latency of an answer that never came."""
 WORKER_KEY, FIRST_KEY = b"gameday.worker", b"gameday.first"
 """Metadata of a batch in the stream: whose it is, and the number of its first row in that worker's own count."""
 
-_EOS_BYTES = 8
-
 
 def _stream_bytes(
     batches: Sequence[pa.RecordBatch], compression: str | None = None, metadata: dict[bytes, bytes] | None = None
@@ -60,7 +58,7 @@ def _stream_bytes(
 
 
 _EMPTY = _stream_bytes(())
-_HEADER, _EOS = _EMPTY[:-_EOS_BYTES], _EMPTY[-_EOS_BYTES:]
+_HEADER, EOS = _EMPTY[:-8], _EMPTY[-8:]
 pa.array([])  # imports pandas: better now than at a worker's first batch, when it holds up the load
 
 
@@ -108,9 +106,12 @@ def _column(given: dict[str, Any], kind: pa.Field) -> pa.Array:
     try:
         if pa.types.is_dictionary(kind.type):
             return pa.array(given[kind.name], pa.string()).dictionary_encode()
-        return pa.array(given[kind.name], kind.type)
+        found = pa.array(given[kind.name], kind.type)
     except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
         raise _misfit(f"{kind.name}: {error}") from error
+    if found.null_count:
+        raise _misfit(f"{kind.name}: a value is missing")
+    return found
 
 
 def _misfit(problem: str) -> PortError:
@@ -133,9 +134,11 @@ def batch_from(data: bytes) -> pa.RecordBatch:
             if not reader.schema.equals(LOG_SCHEMA):
                 raise _unreadable("they are no request log")
             batches = list(reader)
-        if len(batches) != 1 or not data.endswith(_EOS):
+        if len(batches) != 1 or not data.endswith(EOS):
             raise _unreadable(f"there are {len(batches)} whole batches in them instead of one")
         batches[0].validate(full=True)
+        if any(batches[0].column(name).null_count for name in ("status", "worker", "seq")):
+            raise _unreadable("a status or a number is missing")
     except (pa.ArrowException, OSError, MemoryError, ValueError) as error:
         raise _unreadable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     return batches[0]
@@ -225,7 +228,7 @@ class RequestStream:
             for begin, end in tally.take(first, batch.num_rows):
                 metadata = {WORKER_KEY: str(worker).encode(), FIRST_KEY: str(begin).encode()}
                 piece = batch.slice(begin - first, end - begin)
-                if self._write(_stream_bytes([piece], "zstd", metadata)[len(_HEADER) : -_EOS_BYTES]):
+                if self._write(_stream_bytes([piece], "zstd", metadata)[len(_HEADER) : -len(EOS)]):
                     tally.received += end - begin
             return tally.whole_until
 
@@ -263,7 +266,7 @@ class RequestStream:
         with self._lock:
             if self._file.closed:
                 return
-            self._write(_EOS)
+            self._write(EOS)
             self._file.close()
 
     def _write(self, data: bytes) -> bool:
