@@ -25,7 +25,7 @@ from testbed.controlplane.errors import OperatorError
 from testbed.controlplane.exec import ExecRequest, exec_in_pod
 from testbed.controlplane.lifecycle import UpRequest, UpResult, down, up
 from testbed.controlplane.places import instance_dir
-from testbed.controlplane.programs import FAMILIES
+from testbed.controlplane.programs import FAMILIES, TESTBED_FAMILIES
 from testbed.controlplane.status import as_text, status_of
 from testbed.layout import LayoutError, read_layout
 
@@ -184,9 +184,9 @@ def env_command(name: str) -> None:
 @click.argument("families", nargs=-1, type=click.Choice(list(FAMILIES)))
 @_reported
 def build_command(families: tuple[str, ...]) -> None:
-    """Build the programs of FAMILIES (all by default) unless they are built already."""
+    """Build the programs of FAMILIES (by default what a testbed needs) unless they are built already."""
     progress = Progress()
-    for family in families or FAMILIES:
+    for family in families or TESTBED_FAMILIES:
         progress.say(f"{family}: {programs_dir(FAMILIES[family], progress)}")
 
 

@@ -22,6 +22,7 @@ PROGRAMS = {
     "redis-server": ("redis-server",),
     "prometheus": ("prometheus",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "wrk": ("wrk",),
 }
 """Package -> programs of which any one will do."""
 

@@ -97,4 +97,15 @@ FAMILIES = {
         duration_hint="6 min on 2 cores",
         disk_bytes=6 * 2**30,
     ),
+    "bench": Family(
+        name="bench",
+        packages={"k6": "go.k6.io/k6", "vegeta": "github.com/tsenart/vegeta/v12"},
+        version_flags={"main.Version": "v12.13.0"},
+        data={},
+        duration_hint="2 min on 2 cores",
+        disk_bytes=3 * 2**30,
+    ),
 }
+
+TESTBED_FAMILIES = ("core", "keda")
+"""What a testbed can need; the other generators of `make bench-load` are built only by their name."""

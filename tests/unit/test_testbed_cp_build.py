@@ -8,7 +8,7 @@ from testbed.controlplane.build import cached_dir, check_disk, programs_dir
 from testbed.controlplane.console import Progress
 from testbed.controlplane.errors import OperatorError
 from testbed.controlplane.go_build import binary_name, build_environment
-from testbed.controlplane.programs import FAMILIES, KUBERNETES_VERSION, Family
+from testbed.controlplane.programs import FAMILIES, KUBERNETES_VERSION, TESTBED_FAMILIES, Family
 from testbed.controlplane.toolchain import go_for, new_enough, parse_version
 
 QUIET = Progress(lambda _: None)
@@ -49,6 +49,14 @@ def test_the_kubernetes_version_told_to_the_linker_is_the_one_that_is_built() ->
     go_mod = (FAMILIES["core"].module_dir / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{KUBERNETES_VERSION}\n" in go_mod
     assert f"gitVersion=v{KUBERNETES_VERSION}" in FAMILIES["core"].link_flags
+
+
+def test_the_version_told_to_vegeta_is_the_one_that_is_built_and_no_testbed_builds_it() -> None:
+    assert (
+        f"vegeta/v12 {FAMILIES['bench'].version_flags['main.Version']}\n"
+        in (FAMILIES["bench"].module_dir / "go.mod").read_text()
+    )
+    assert set(TESTBED_FAMILIES) == set(FAMILIES) - {"bench"}
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
