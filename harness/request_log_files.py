@@ -30,7 +30,7 @@ ROWS_PER_GROUP = 2**16
 TEXT_COLUMNS = ("outcome", "endpoint", "worker", "pod")
 """Read as codes into a dictionary, since few of them differ; workers were texts once."""
 
-_TIMES = ("intended_us", "lag_us", "latency_us", "seq")
+_NUMBERS = ("intended_us", "lag_us", "latency_us", "seq")
 """Columns that hardly repeat a value: their differences are small, so these are what is stored."""
 
 LOST_KEY, DAMAGE_KEY = b"gameday.requests_lost", b"gameday.requests_damage"
@@ -184,7 +184,7 @@ def _table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
 
 @contextmanager
 def _new_parquet(path: Path) -> Iterator[pq.ParquetWriter]:
-    encodings = dict.fromkeys(_TIMES, "DELTA_BINARY_PACKED")
+    encodings = dict.fromkeys(_NUMBERS, "DELTA_BINARY_PACKED")
     repeating = [name for name in LOG_SCHEMA.names if name not in encodings]
     with _new_file(path) as file, pq.ParquetWriter(
         file, LOG_SCHEMA, compression="zstd", use_dictionary=repeating, column_encoding=encodings
@@ -214,7 +214,7 @@ def read_requests(path: Path) -> StoredRequests:
     """
     try:
         with pq.ParquetFile(path, read_dictionary=list(TEXT_COLUMNS), pre_buffer=False) as file:
-            metadata = file.schema_arrow.metadata or {}
+            metadata = file.metadata.metadata or {}
             rows = _frame(path, file.schema_arrow.names, lambda name: file.read([name], use_threads=False).column(0))
     except (pa.ArrowException, OSError) as error:
         raise SpecError(str(path), "", f"not Parquet: {error}", _REMEDY) from None
@@ -235,17 +235,21 @@ def _frame(path: Path, names: Sequence[str], column: Callable[[str], pa.ChunkedA
         raise SpecError(str(path), missing[0], "there is no such column", _REMEDY)
     if not compact:
         return pd.DataFrame({name: column(name).to_pandas() for name in names}, copy=False)
-    intended_us = column("intended_us").to_numpy()
-    found: dict[str, Any] = {
-        "intended_s": intended_us / MICROS_PER_S,
-        "start_s": _started_s(intended_us, column("lag_us").to_numpy()),
-        "latency_s": column("latency_us").to_numpy() / MICROS_PER_S,
-    }
+    found: dict[str, Any] = _times(column)
     for field in list(LOG_SCHEMA)[len(found) :]:
         text = pa.types.is_dictionary(field.type)
-        found[field.name] = column(field.name).to_pandas() if text else column(field.name).to_numpy().astype(np.int64)
+        found[field.name] = column(field.name).to_pandas() if text else _whole(column(field.name))
     return pd.DataFrame(found, columns=list(REQUEST_COLUMNS), copy=False)
 
 
-def _started_s(intended_us: npt.NDArray[Any], lag_us: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    return np.asarray((intended_us + lag_us) / MICROS_PER_S, dtype=np.float64)
+def _times(column: Callable[[str], pa.ChunkedArray]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the times in seconds, NaN where there is none; a function of its own, so that nothing is held longer."""
+    intended_us = column("intended_us").to_numpy()
+    started_us = intended_us + column("lag_us").to_numpy()
+    times = {"intended_s": intended_us / MICROS_PER_S, "start_s": started_us / MICROS_PER_S}
+    del intended_us, started_us
+    return times | {"latency_s": column("latency_us").to_numpy() / MICROS_PER_S}
+
+
+def _whole(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.asarray(column.to_numpy().astype(np.int64, copy=False))

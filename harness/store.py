@@ -15,18 +15,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness import store_files as files
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
-from harness.model.record import RECORD_SCHEMA, Ending, RunHeader
+from harness.model.record import RECORD_SCHEMA, Ending, LoggedRequests, RunHeader
 from harness.model.signal import Harvest, SignalHarvest
 from harness.model.target import Target
 from harness.model.timeline import Event
 from harness.model.verdict import Assumption, Verdict
+from harness.request_log_files import frame_to_parquet, to_parquet
 from harness.store_files import Redactor, StoreError, secrets_in
 from harness.store_read import VERDICTS_SCHEMA, load_record, load_verdicts
 
@@ -243,15 +243,24 @@ class RunStore:
         self._redact = Redactor(secrets_in(self._environ, (target.prometheus_token_env,)))
         self._write_json(files.TARGET_FILE, {"schema": "gameday.run-target/1", **asdict(target)})
 
-    def save_requests(self, requests: pd.DataFrame, lost: int = 0) -> None:
+    def save_requests(self, requests: LoggedRequests, lost: int = 0) -> None:
         """Write the request log as Parquet, with the number of rows known to be lost, and drop the stream.
+
+        Args:
+            requests: The rows, or the stream that holds them.
+            lost: Rows known to be lost.
 
         Raises:
             StoreError: The disk refused; the stream is still there then.
         """
-        table = pa.Table.from_pandas(requests, preserve_index=False)
-        metadata = {**(table.schema.metadata or {}), b"gameday.requests_lost": str(lost).encode()}
-        self._write_parquet(files.REQUESTS_FILE, table.replace_schema_metadata(metadata))
+        path = self.run_dir / files.REQUESTS_FILE
+        try:
+            if isinstance(requests, Path):
+                to_parquet(requests, path, lost)
+            else:
+                frame_to_parquet(requests, path, lost)
+        except OSError as error:
+            raise files.store_error(f"write {path.name}", self.run_dir, error) from error
         (self.run_dir / files.REQUESTS_STREAM_FILE).unlink(missing_ok=True)
 
     def save_harvest(self, harvest: Harvest) -> None:

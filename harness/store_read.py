@@ -24,17 +24,16 @@ import pyarrow.parquet as pq
 from harness import store_files as files
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
-from harness.model.load import REQUEST_COLUMNS
 from harness.model.record import RECORD_SCHEMA, Ending, Record, RunHeader, no_requests
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.model.timeline import Event, Timeline
 from harness.model.verdict import Assumption, Verdict
+from harness.request_log_files import read_requests, read_stream
 from harness.store_events import fits
 from harness.store_migration import Documents, migrated
 
 VERDICTS_SCHEMA = "gameday.verdicts/1"
 HARVEST_SCHEMA = "gameday.harvest/1"
-TEXT_COLUMNS = ("outcome", "endpoint", "worker", "pod")
 SAMPLE_COLUMNS = ("signal", "labels", "t_s", "value")
 
 
@@ -218,18 +217,15 @@ def _damage(path: Path, events: list[Event], unreadable: list[int], torn: bool) 
 
 def _read_requests(run_dir: Path) -> tuple[pd.DataFrame, int, str]:
     """Return the request log, the rows known to be lost, and what is wrong with it."""
-    path = run_dir / files.REQUESTS_FILE
+    path, stream = run_dir / files.REQUESTS_FILE, run_dir / files.REQUESTS_STREAM_FILE
     if path.exists():
-        frame, metadata = _read_by_column(path)
-        lost = metadata.get(b"gameday.requests_lost", b"0")
-        sound = _sound(frame)
-        return frame if sound.all() else frame[sound], (int(lost) if lost.isdigit() else 1) + int((~sound).sum()), ""
-    stream = run_dir / files.REQUESTS_STREAM_FILE
-    if not stream.exists():
+        log = read_requests(path)
+    elif stream.exists():
+        log = read_stream(stream)
+    else:
         return no_requests(), 0, ""
-    frame, torn = read_request_stream(stream)
-    sound = _sound(frame)
-    return frame[sound], int(bool(torn)) + int((~sound).sum()), torn
+    sound = _sound(log.rows)
+    return log.rows if sound.all() else log.rows[sound], log.lost + int((~sound).sum()), log.damage
 
 
 def _sound(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -239,43 +235,10 @@ def _sound(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return np.asarray(due & started)
 
 
-def _read_by_column(path: Path) -> tuple[pd.DataFrame, Mapping[bytes, bytes]]:
-    """Read the request log one column after the other: a whole table of millions of rows would be held twice."""
-    try:
-        with pq.ParquetFile(path, read_dictionary=list(TEXT_COLUMNS), pre_buffer=False) as file:
-            names, metadata = file.schema_arrow.names, file.schema_arrow.metadata or {}
-            _check_columns(path, names, REQUEST_COLUMNS)
-            columns = {name: file.read(columns=[name], use_threads=False).column(0).to_pandas() for name in names}
-    except (pa.ArrowException, OSError) as error:
-        raise SpecError(str(path), "", f"not Parquet: {error}", "the run folder is damaged") from None
-    pa.default_memory_pool().release_unused()
-    return pd.DataFrame(columns, copy=False), metadata
-
-
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise SpecError(str(path), missing[0], "there is no such column", "the run folder is damaged")
-
-
-def read_request_stream(path: Path) -> tuple[pd.DataFrame, str]:
-    """Read an Arrow IPC stream as far as it goes.
-
-    Args:
-        path: ``requests.arrow``, as the collector of the load driver writes it.
-
-    Returns:
-        The rows before the tear, and a sentence that names the loss; the sentence is empty for a whole stream.
-    """
-    batches: list[pa.RecordBatch] = []
-    try:
-        with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
-            batches.extend(reader)
-    except (pa.ArrowInvalid, OSError) as error:
-        rows = sum(batch.num_rows for batch in batches)
-        torn = f"{path.name}: breaks off after {rows} rows, what followed is lost ({str(error).splitlines()[0]})"
-        return (pa.Table.from_batches(batches).to_pandas() if batches else no_requests()), torn
-    return (pa.Table.from_batches(batches).to_pandas() if batches else no_requests()), ""
 
 
 def _read_parquet(path: Path, columns: Sequence[str], texts: Sequence[str]) -> pa.Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -14,10 +15,17 @@ from harness.model.load import REQUEST_COLUMNS
 from harness.model.signal import Harvest
 from harness.model.timeline import Timeline
 
-RECORD_VERSION = 2
-"""Raised when today's code would misread an older record; `harness.store_migration` then gets a step."""
+RECORD_VERSION = 3
+"""Raised when today's code would misread an older record, or older code one of today's.
+
+`harness.store_migration` then gets a step.
+"""
 
 RECORD_SCHEMA = f"gameday.record/{RECORD_VERSION}"
+
+
+LoggedRequests: TypeAlias = pd.DataFrame | Path
+"""The request log of a run that has just ended: its rows, or the stream that holds them (`harness.request_log`)."""
 
 
 class Ending(StrEnum):

@@ -245,7 +245,7 @@ def add_load(run: Run) -> None:
         {
             "intended_s": intended, "start_s": intended + 0.002, "latency_s": np.full(count, 0.05),
             "status": np.full(count, 200), "outcome": ["ok"] * count, "endpoint": ["/v1/plan"] * count,
-            "worker": ["w0"] * count, "seq": np.arange(count), "pod": pods,
+            "worker": [0] * count, "seq": np.arange(count), "pod": pods,
         }
     )  # fmt: skip
 

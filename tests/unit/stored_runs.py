@@ -99,7 +99,7 @@ def requests(scale: float = 1.0) -> pd.DataFrame:
             "status": np.where(bad, 0, 200),
             "outcome": np.where(bad, "connect_error", "ok"),
             "endpoint": "POST /v1/plan",
-            "worker": "w1",
+            "worker": 1,
             "seq": np.arange(len(second)),
             "pod": "planner-abc",
         }

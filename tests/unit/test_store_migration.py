@@ -26,7 +26,7 @@ def test_without_its_step_a_drain_of_version_1_would_end_with_its_proof(
     run_dir = golden.unpack("node-drain-under-burst", tmp_path)
     today = store.load_record(run_dir).timeline.injections()
     golden.as_version_1(run_dir)
-    monkeypatch.setattr(store_migration, "STEPS", {1: lambda documents: documents})
+    monkeypatch.setattr(store_migration, "STEPS", {**STEPS, 1: lambda documents: documents})
     misread = store.load_record(run_dir).timeline.injections()
     assert misread[0].window.end_s < today[0].window.end_s
 
