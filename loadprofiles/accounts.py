@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from harness.model.load import LoadSnapshot, RequestOutcome, Stage
-from loadprofiles import shapes
+from harness.model.load import RequestOutcome
 
 ON_TIME_S = 0.05
 """A start that is late by less counts in the second it was meant for (a timer's own jitter is no lack of load)."""
@@ -20,7 +19,7 @@ Row = tuple[float, float, float, int, str, str, int, int, str]
 """One request in the order of `REQUEST_COLUMNS`."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Open:
     """A request that was started; ``answered_s`` is when its answer was read, where that is known before its end."""
 
@@ -92,8 +91,9 @@ class RequestLog:
         return rows
 
     def _row(self, request: Open, end_s: float, status: int, outcome: RequestOutcome, endpoint: str, pod: str) -> Row:
-        times = (round(request.intended_s, 6), round(request.start_s, 6), round(end_s - request.start_s, 6))
-        return (*times, status, outcome.value, endpoint or request.endpoint, self.worker, request.seq, pod)
+        latency_s = end_s - request.start_s
+        return (request.intended_s, request.start_s, latency_s, status, outcome.value,
+                endpoint or request.endpoint, self.worker, request.seq, pod)  # fmt: skip
 
 
 @dataclass
@@ -150,37 +150,63 @@ def _split(times_s: Sequence[float], edge_s: float) -> tuple[int, list[float]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a snapshot needs besides the books: the second that was closed and the state of the process."""
+class Part:
+    """What one worker says of one second of its load.
 
+    Attributes:
+        worker: Number of the worker.
+        second: Which second of the load it is, from 0.
+        start_s: Where it begins, on the run's clock.
+        edge_s: Where it ends; the last one of a worker may be shorter or longer.
+        offered: Arrivals of its own that were due.
+        achieved: Of these, started by now.
+        dropped: Given up so far.
+        started: Requests started so far, also those of conversations.
+        finished: Requests ended so far.
+        failures: Of these, not good.
+        users: Users alive.
+        cpu_ratio: Share of one core that it used.
+        lag_s: Worst lateness of a start.
+        loop_lag_s: Worst lateness of its own timers: the generator was busy or held up.
+        last: Whether this worker has nothing more to say.
+    """
+
+    worker: int
+    second: int
     start_s: float
     edge_s: float
-    began_s: float
+    offered: int = 0
+    achieved: int = 0
+    dropped: int = 0
+    started: int = 0
+    finished: int = 0
+    failures: int = 0
+    users: int = 0
+    cpu_ratio: float = 0.0
+    lag_s: float = 0.0
+    loop_lag_s: float = 0.0
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a worker's part needs besides the books: the second that was closed, and the state of the process."""
+
+    second: int
+    start_s: float
+    edge_s: float
     waiting_since_s: float | None
     users: int
     cpu_ratio: float
+    loop_lag_s: float = 0.0
+    last: bool = False
 
 
-def snapshot(
-    stages: Sequence[Stage], log: RequestLog, book: ArrivalBook, pulse: Pulse, stage: str = ""
-) -> LoadSnapshot:
-    """Close a second and say what the generator did in it; rates are per second of that (perhaps shorter) span.
-
-    ``stage`` overrules the profile's own, for load that was stopped early.
-    """
-    offered, started, lag_s = book.until(pulse.edge_s, pulse.waiting_since_s)
-    span_s = max(pulse.edge_s - pulse.start_s, 1e-3)
-    return LoadSnapshot(
-        t_s=round(pulse.edge_s, 3),
-        stage=stage or shapes.stage_name_at(stages, pulse.edge_s - pulse.began_s),
-        offered_rps=round(offered / span_s, 3),
-        achieved_rps=round(started / span_s, 3),
-        requests=log.finished,
-        failures=log.failures,
-        inflight=log.inflight,
-        dropped=book.dropped,
-        workers=1,
-        users=pulse.users,
-        cpu_ratio=round(pulse.cpu_ratio, 4),
-        lag_s=round(max(lag_s, 0.0), 4),
-    )
+def part_of(log: RequestLog, book: ArrivalBook, pulse: Pulse) -> Part:
+    """Close a second of one worker."""
+    offered, achieved, lag_s = book.until(pulse.edge_s, pulse.waiting_since_s)
+    return Part(
+        log.worker, pulse.second, round(pulse.start_s, 6), round(pulse.edge_s, 6), offered, achieved, book.dropped,
+        log.started, log.finished, log.failures, pulse.users, round(pulse.cpu_ratio, 4), round(max(lag_s, 0.0), 4),
+        round(pulse.loop_lag_s, 4), pulse.last,
+    )  # fmt: skip

@@ -152,7 +152,7 @@ class AnswerReader:
         except HttpParserError as error:
             self.soiled = True
             if not self.done:
-                raise self._malformed(str(error)) from error
+                raise (self._fault or self._malformed(str(error))) from error
         if in_head and (len(self._raw) > self._header_bytes_max or self._interims or self._head_only or not self.keep):
             self._check_head()
         if self._fault is not None:

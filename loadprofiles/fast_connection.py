@@ -319,6 +319,7 @@ def _addresses(host: str, port: int) -> Sequence[tuple[int, Any]]:
     try:
         version = ip_address(host).version
     except ValueError:
+        host.encode("idna")  # here: gevent prints what its own thread for names cannot encode
         found = gevent_socket.getaddrinfo(host, port, type=SOCK_STREAM)
         return [(info[0], info[4]) for info in found]
     return [(AddressFamily.AF_INET if version == 4 else AddressFamily.AF_INET6, (host, port))]  # noqa: PLR2004

@@ -58,7 +58,7 @@ class Watchdog:
             deadline_s = watched.deadline_s()
             if deadline_s <= now_s:
                 watched.expire()
-                deadline_s = watched.deadline_s()
+                deadline_s = max(watched.deadline_s(), now_s + LONGEST_NAP_S)  # it was told, and has not run yet
             if math.isinf(deadline_s):
                 watched.unwatched()
             else:

@@ -61,7 +61,11 @@ class LoadJob:
 
 def parse_job(line: str) -> LoadJob:
     """Read the driver's line (a `LoadJob` as plain JSON)."""
-    data = json.loads(line)
+    return job_from_plain(json.loads(line))
+
+
+def job_from_plain(data: Mapping[str, Any]) -> LoadJob:
+    """Build a job from plain values, as ``asdict`` makes them."""
     plan = dict(data["plan"])
     profile = dict(plan.pop("profile"))
     stages = tuple(Stage(**stage) for stage in profile.pop("stages"))

@@ -13,13 +13,20 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections.abc import Mapping
 
 import gevent
 import gevent.os
 from locust import __version__ as locust_version
 
-from loadprofiles.engine import Channel, Engine
+from loadprofiles.engine import Engine
+from loadprofiles.front import Front
 from loadprofiles.job import LoadJob, PlanRefused, parse_job
+from loadprofiles.mix import users_by_class
+from loadprofiles.outlet import Channel
+from loadprofiles.shares import Share
+from loadprofiles.squad import Squad
 from loadprofiles.users import InferenceUser, PlannerUser
 
 PR_SET_PDEATHSIG = 1
@@ -49,7 +56,30 @@ def _heard(fd: int) -> bytes | None:
     return piece
 
 
-def _watch(fd: int, engine: Engine) -> None:
+class Solo:
+    """Runs a load with one worker, in this process."""
+
+    def __init__(self, job: LoadJob, front: Front, environ: Mapping[str, str]) -> None:
+        self._job, self._front = job, front
+        self._engine = Engine(job, front, environ)
+        self.stop = self._engine.stop
+
+    def run(self) -> int:
+        """Make the load and return the exit status: 0, also when every request failed (rows tell that)."""
+        runner = self._engine.environment.create_local_runner()
+        users = sum(users_by_class(self._job.plan.profile).values())
+        runner.start(users, spawn_rate=users)
+        if runner.spawning_greenlet is not None:
+            runner.spawning_greenlet.join()
+        began_s = self._engine.now_s()
+        self._front.begin(began_s, [self._job.worker], {"users": users})
+        self._engine.assign((Share(0.0, (self._job.worker,)),))
+        self._engine.run(began_s)
+        runner.quit()
+        return 0 if self._front.end() else 1
+
+
+def _watch(fd: int, load: Solo | Squad) -> None:
     reason = "the driver is gone"
     try:
         gevent.os.make_nonblocking(fd)
@@ -61,7 +91,7 @@ def _watch(fd: int, engine: Engine) -> None:
         reason = f"no sign of life of the driver for {SILENCE_LIMIT_S:g} s" if silent else reason
         reason = str(json.loads(asked)["stop"]) if asked else reason
     finally:  # also where its last line was torn
-        engine.stop(reason)
+        load.stop(reason)
 
 
 def _bound_this_process(job: LoadJob) -> None:
@@ -82,16 +112,16 @@ def main(control_fd: int, data_fd: int) -> int:
     job = parse_job(line)
     _bound_this_process(job)
     channel = Channel(data_fd)
+    front = Front(job.plan.profile, job.plan.seed, channel, lambda: time.monotonic() - job.origin_monotonic_s)
     try:
-        engine = Engine(job, channel, os.environ)
+        load = Squad(job, front, os.environ) if job.plan.workers > 1 else Solo(job, front, os.environ)
+        channel.send({"m": "hello", "locust": locust_version, "pid": os.getpid()})
+        gevent.spawn(_watch, control_fd, load)
+        gevent.signal_handler(signal.SIGTERM, load.stop, "SIGTERM to the load generator")
+        status = load.run()
     except PlanRefused as refused:
         channel.send({"m": "refused", "problem": refused.problem, "remedy": refused.remedy})
-        channel.close(CLOSE_LIMIT_S)
-        return 1
-    channel.send({"m": "hello", "locust": locust_version, "pid": os.getpid()})
-    gevent.spawn(_watch, control_fd, engine)
-    gevent.signal_handler(signal.SIGTERM, engine.stop, "SIGTERM to the load generator")
-    status = engine.run()
+        status = 1
     channel.close(CLOSE_LIMIT_S)
     return status
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -37,6 +38,8 @@ class SessionRules:
         now_s: The run's clock.
         take: Waits for the next arrival and returns when it was due.
         log: Where rows go.
+        errors: Counts what went wrong, by a short word.
+        origin_s: The monotonic clock at the run's second 0.
     """
 
     base_url: str
@@ -46,6 +49,8 @@ class SessionRules:
     now_s: Callable[[], float]
     take: Callable[[], float]
     log: RequestLog
+    errors: Counter[str]
+    origin_s: float
 
 
 class OneTryAgent(LocustUserAgent):
@@ -136,6 +141,8 @@ def account(rules: SessionRules) -> Callable[..., None]:
             return
         status = int(getattr(response, "status_code", 0) or 0)
         outcome = outcome_of(exception, status)
+        if outcome is not RequestOutcome.OK:
+            rules.errors[f"status {status}" if outcome is RequestOutcome.HTTP_ERROR else type(exception).__name__] += 1
         rules.log.end(row, row.answered_s or rules.now_s(), status, outcome, pod=pod_of(response))
 
     return on_request

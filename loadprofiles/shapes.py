@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from random import Random
 
-from harness.model.load import Stage
+import numpy as np
+import numpy.typing as npt
+
+from harness.model.load import LoadProfile, Stage
+
+CHUNK = 512
 
 IDLE, ENDED = "idle", "ended"
 
@@ -90,3 +96,18 @@ def _time_within(stage: Stage, count: float) -> float:
     root = math.sqrt(max(0.0, stage.from_rps * stage.from_rps + 2 * slope * count))
     divisor = stage.from_rps + root
     return min(stage.duration_s, 2 * count / divisor) if divisor > 0 else 0.0
+
+
+def arrival_chunks(profile: LoadProfile, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield every arrival's due time, rising, in pieces."""
+    due_s = arrivals(profile.stages, seed)
+    while piece := list(islice(due_s, CHUNK)):
+        yield np.array(piece)
+
+
+def class_choices(profile: LoadProfile, seed: int, first_number: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the user class, by its place in the profile, of some arrivals: by weight, and by the arrival's number."""
+    weights = np.cumsum(np.array(list(profile.user_classes.values()), dtype=np.float64))
+    draws = [Random(f"{seed}:{first_number + n}").random() for n in range(count)]  # noqa: S311 - load, not secrets
+    found: npt.NDArray[np.int64] = np.searchsorted(weights, np.array(draws) * weights[-1], side="right")
+    return found

@@ -1,8 +1,8 @@
 """Locust user classes: what one user asks for. When a request may go is the engine's business, not theirs.
 
-Load is the user's own: any ``FastHttpUser`` with tasks can be named in a profile as ``module:Class``. Every request
-through ``self.client`` waits for an arrival of the profile; the class's own ``wait_time`` is not used. Imported by
-Locust's processes only.
+Load is the user's own: any ``FastUser`` or ``FastHttpUser`` with tasks can be named in a profile as ``module:Class``.
+Every request through ``self.client`` waits for an arrival of the profile; the class's own ``wait_time`` is not used.
+Imported by Locust's processes only.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from itertools import count
 from random import Random
 from typing import Any, ClassVar
 
-from locust import FastHttpUser, task
+from locust import task
 
 from harness.model.load import whole_share
+from loadprofiles.fast_user import FastUser
 
 TURNS_PER_CONVERSATION = 10
 
@@ -37,7 +38,7 @@ class LoadContext:
     payloads: tuple[Any, ...] = ()
 
 
-class GamedayUser(FastHttpUser):
+class GamedayUser(FastUser):
     """Base of our users: a seeded random source and payloads of its own."""
 
     abstract = True

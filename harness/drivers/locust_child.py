@@ -31,7 +31,7 @@ class LoadChild:
         self,
         run_dir: Path,
         job: Mapping[str, Any],
-        take: Callable[[dict[str, Any]], None],
+        take: Callable[[dict[str, Any], bytes], None],
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._log_path = run_dir / "logs" / LOG_FILE
@@ -118,8 +118,12 @@ class LoadChild:
     def _read(self, fd: int) -> None:
         with os.fdopen(fd, "rb") as stream:
             for line in stream:
-                if line.endswith(b"\n"):
-                    self._take(json.loads(line))
+                if not line.endswith(b"\n"):
+                    return
+                message = json.loads(line)
+                blob = stream.read(message.get("blob", 0))
+                if len(blob) == message.get("blob", 0):
+                    self._take(message, blob)
 
 
 def _environment() -> dict[str, str]:

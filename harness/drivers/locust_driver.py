@@ -17,13 +17,15 @@ from typing import Any
 import pandas as pd
 
 from harness.drivers.locust_child import COMMAND, LoadChild
-from harness.drivers.locust_rows import RequestStream
 from harness.drivers.system_clock import RealClock
 from harness.model.errors import PortError
 from harness.model.load import LoadPlan, LoadSnapshot
 from harness.model.record import no_requests
 from harness.ports import Observation
+from harness.request_log import RequestStream, batch_from
+from harness.request_log_files import read_stream
 
+STREAM_FILE = "requests.arrow"
 START_LIMIT_S = 60.0
 """Importing Locust takes 2 s on an idle machine; this leaves room for a very busy one."""
 SILENCE_LIMIT_S = 10.0
@@ -73,7 +75,7 @@ class LocustDriver:
             "origin_monotonic_s": self._clock.origin_monotonic_s,
         }
         try:
-            self._stream = RequestStream(self._run_dir)
+            self._stream = RequestStream(self._run_dir / STREAM_FILE)
             self._child = LoadChild(self._run_dir, job, self._take, self._command)
         except OSError as error:
             raise PortError("load", "start", f"the generator cannot be started: {error}") from error
@@ -129,31 +131,43 @@ class LocustDriver:
         if self._stream is not None:
             self._stream.close()
 
+    def request_log(self) -> tuple[pd.DataFrame | Path, int]:
+        """Return the file that the rows were streamed into, and the number of rows known to be lost. After `stop`."""
+        if self._stream is None:
+            return no_requests(), 0
+        self._stream.close()
+        return self._stream.path, self._stream.lost
+
     def collect(self) -> tuple[pd.DataFrame, int]:
         """Return the request log and the number of rows known to be lost. After `stop`.
 
         Raises:
             PortError: The log cannot be read back.
         """
-        if self._stream is None:
-            return no_requests(), 0
-        self._stream.close()
+        log, lost = self.request_log()
+        if not isinstance(log, Path):
+            return log, lost
         try:
-            return self._stream.read(), self._stream.lost
+            rows: pd.DataFrame = read_stream(log).rows.sort_values(["worker", "seq"], ignore_index=True)
+            return rows, lost
         except (OSError, ValueError) as error:
-            raise PortError("load", "read the request log", str(error), self._stream.problem) from error
+            problem = self._stream.problem if self._stream is not None else ""
+            raise PortError("load", "read the request log", str(error), problem) from error
 
     # what the child says (on the reader's thread) -------------------------------------------------------------------
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any], blob: bytes) -> None:
         self._heard_s = time.monotonic()
+        if message["m"] == "rows":
+            self._take_rows(message, blob)
+            return
         takers = {
             "refused": self._take_refused,
             "hello": self._take_hello,
             "edge": self._take_edge,
             "snapshot": self._take_snapshot,
-            "rows": self._take_rows,
-            "bye": self._take_bye,
+            "started": self._take_total,
+            "bye": self._take_total,
         }
         takers[message["m"]](message)
 
@@ -174,20 +188,22 @@ class LocustDriver:
 
     def _take_snapshot(self, message: dict[str, Any]) -> None:
         self._latest = LoadSnapshot(**message["snapshot"])
-        self._announce(int(message["started"]))
         self._say("load", self._latest.stage, self._latest.t_s, message["snapshot"])
 
-    def _take_rows(self, message: dict[str, Any]) -> None:
-        self._announce(int(message["total"]))
-        if self._stream is not None:
-            self._stream.append(message["rows"])
+    def _take_rows(self, message: dict[str, Any], blob: bytes) -> None:
+        worker, first = int(message["worker"]), int(message["first"])
+        if self._stream is None:
+            return
+        self._stream.announce(max(int(message["started"]), first + int(message["count"])), worker)
+        try:
+            self._stream.append(batch_from(blob), worker, first)
+        except PortError as error:  # its rows are a gap in the worker's count: they are known to be lost
+            self._say("note", "load", self._clock.now_s(), {"message": str(error)})
 
-    def _take_bye(self, message: dict[str, Any]) -> None:
-        self._announce(int(message["total"]))
-
-    def _announce(self, total: int) -> None:
+    def _take_total(self, message: dict[str, Any]) -> None:
+        """Note how many rows a worker has sent, or has requests open for."""
         if self._stream is not None:
-            self._stream.announce(total)
+            self._stream.announce(int(message["total"]), int(message["worker"]))
 
     def _say(self, kind: str, subject: str, t_s: float, detail: dict[str, Any]) -> None:
         self._news.append(Observation(t_s, "load", kind, subject, detail))

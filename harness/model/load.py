@@ -114,6 +114,10 @@ class LoadPlan:
         rate_max_rps: The target's limit; a plan above it is refused.
         loopback_only: Refuse every address outside 127/8 (the local testbed).
         options: Options of the user classes, such as ``tool_calls``.
+        workers: Worker processes; with more than one, Locust's master in the load child leads them.
+        placement: ``local``: the load child starts them; ``elsewhere``: they come by themselves, from pods.
+        listen_host: Where the load child listens for workers.
+        listen_port: 0: any free port.
     """
 
     profile: LoadProfile
@@ -124,6 +128,10 @@ class LoadPlan:
     header_names: tuple[str, ...] = ()
     payload_file: str = ""
     options: Mapping[str, str | int | float] = field(default_factory=dict)
+    workers: int = 1
+    placement: str = "local"
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,276 @@
+"""A Locust user class whose requests take the fast path: one keep-alive connection a user, no Locust events.
+
+Write tasks as for ``FastHttpUser``: ``self.client.get("/path")``, ``.post("/path", json=...)``, ``catch_response``.
+What is not there: cookies, redirects, retries, proxies. Imported by Locust's processes only. An answer counts as good
+only when it was read whole.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Protocol
+
+from locust import User
+from locust.env import Environment
+
+from harness.model.load import RequestOutcome
+from loadprofiles.fast_http import Answer, ExchangeError, FastClient, Limits
+
+FIRST_GOOD_STATUS, FIRST_BAD_STATUS = 200, 300
+_JSON = {"Content-Type": "application/json"}
+_NONE: Mapping[str, str] = {}
+
+
+class Books(Protocol):
+    """Where a session accounts for its requests."""
+
+    def begin(self, endpoint: str) -> Any:
+        """Wait until a request may go, and note that it goes now; returns what `end` wants."""
+        ...
+
+    def end(
+        self, ticket: Any, end_s: float | None, status: int, outcome: RequestOutcome, *, kind: str = "", pod: str = ""
+    ) -> None:
+        """Note how it ended; ``end_s`` on the monotonic clock, None for now."""
+        ...
+
+
+class FastResponse:
+    """What came back: an answer, or why there is none.
+
+    Attributes:
+        status_code: 0 where no answer came.
+        error: What went wrong, or None; a status of 300 and more is an error too.
+        answer: The answer where it was read whole, or None.
+    """
+
+    __slots__ = ("_begun", "_books", "_judged", "_kind", "_outcome", "_ticket", "answer", "error", "status_code")
+
+    def __init__(self, answer: Answer | None, error: ExchangeError | None) -> None:
+        self.answer = answer
+        self.status_code = answer.status if answer is not None else error.status if error is not None else 0
+        self.error: str | None = error.kind if error is not None else None
+        if answer is not None and not FIRST_GOOD_STATUS <= answer.status < FIRST_BAD_STATUS:
+            self.error = f"status {answer.status}"
+        self._books: Books | None = None
+        self._outcome = outcome_of(answer, error)
+        self._kind = error.kind if error is not None else ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether a whole answer with a good status came."""
+        return self.error is None
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        return self.answer.body if self.answer is not None else b""
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are no UTF-8 are replaced."""
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the body's value."""
+        return jsonlib.loads(self.content)
+
+    # catch_response: the task says whether it was good ---------------------------------------------------------------
+
+    def defer(self, books: Books, ticket: Any) -> FastResponse:
+        """Leave the end of the request's row to the ``with`` block."""
+        self._books, self._ticket = books, ticket
+        return self
+
+    def success(self) -> None:
+        """Count it as good, whatever its status; an answer that was not read whole stays bad."""
+        if self.answer is not None:
+            self._outcome, self._kind = RequestOutcome.OK, ""
+
+    def failure(self, why: object) -> None:
+        """Count it as bad; only that it was refused is kept, never the text."""
+        self._outcome, self._kind = RequestOutcome.BROKEN, "refused-by-the-task"
+
+    def __enter__(self) -> FastResponse:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the row; a task that raised counts as having refused the answer."""
+        if error is not None:
+            self.failure(error)
+        if self._books is not None:
+            end_s = self.answer.last_byte_s if self.answer is not None else None
+            pod = self.answer.pod if self.answer is not None else ""
+            self._books.end(self._ticket, end_s, self.status_code, self._outcome, kind=self._kind, pod=pod)
+            self._books = None
+
+
+def outcome_of(answer: Answer | None, error: ExchangeError | None) -> RequestOutcome:
+    """Say how a request ended."""
+    if error is not None:
+        return error.outcome
+    good = answer is not None and FIRST_GOOD_STATUS <= answer.status < FIRST_BAD_STATUS
+    return RequestOutcome.OK if good else RequestOutcome.HTTP_ERROR
+
+
+class FastSession:
+    """Sends requests of one user, one after the other.
+
+    Args:
+        base_url: The only host that is asked.
+        headers: Added to every request; secret.
+        limits: Time-outs and sizes.
+        reconnect_every: Requests after which the connection is made anew (CASES D07); 0 keeps it.
+        books: Where requests are accounted for.
+
+    Attributes:
+        asked: Requests sent so far.
+    """
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], limits: Limits, reconnect_every: int, books: Books
+    ) -> None:
+        self.base_url = base_url
+        self._client = FastClient(base_url, headers, limits, reconnect_every)
+        self._books = books
+        self.asked = 0
+
+    def request(  # noqa: PLR0913 - the words of Locust's sessions
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | str = b"",
+        headers: Mapping[str, str] = _NONE,
+        name: str | None = None,
+        catch_response: bool = False,
+        on_chunk: Callable[[bytes], None] | None = None,
+    ) -> FastResponse:
+        """Send one request when it may go, and read its answer whole.
+
+        Args:
+            method: Such as ``GET``.
+            path: Of the gateway, from its first slash; a whole URL must lead to the gateway.
+            json: A value to send as JSON.
+            data: A body to send as it is.
+            headers: For this request.
+            name: What the log calls it instead of its path.
+            catch_response: Whether the ``with`` block says if it was good.
+            on_chunk: Gets the pieces of a long-lived answer as they come; raise `GaveUp` in it to hang up.
+
+        Raises:
+            OffTargetError: The URL leads elsewhere than to the gateway.
+        """
+        path = self._path_of(path)
+        body = data.encode() if isinstance(data, str) else data
+        if json is not None:
+            body = jsonlib.dumps(json, separators=(",", ":")).encode()
+            headers = {**_JSON, **headers} if headers else _JSON
+        ticket = self._books.begin(f"{method} {name or path}")
+        self.asked += 1
+        try:
+            answer = self._client.exchange(method, path, body, headers, on_chunk)
+        except ExchangeError as error:
+            response = FastResponse(None, error)
+            if catch_response:
+                return response.defer(self._books, ticket)
+            self._books.end(ticket, None, error.status, error.outcome, kind=error.kind)
+            return response
+        except BaseException:
+            self._books.end(ticket, None, 0, RequestOutcome.UNFINISHED, kind="given-up")
+            raise
+        response = FastResponse(answer, None)
+        if catch_response:
+            return response.defer(self._books, ticket)
+        self._books.end(ticket, answer.last_byte_s, answer.status, response._outcome, pod=answer.pod)
+        return response
+
+    def _path_of(self, url: str) -> str:
+        if url.startswith("/"):
+            return url
+        if url.startswith(self.base_url + "/"):
+            return url[len(self.base_url) :]
+        raise OffTargetError(f"{url} is not at the target's gateway: load goes nowhere else")
+
+    def get(self, path: str, **rest: Any) -> FastResponse:
+        """Send a GET request; see `request`."""
+        return self.request("GET", path, **rest)
+
+    def head(self, path: str, **rest: Any) -> FastResponse:
+        """Send a HEAD request; see `request`."""
+        return self.request("HEAD", path, **rest)
+
+    def post(self, path: str, **rest: Any) -> FastResponse:
+        """Send a POST request; see `request`."""
+        return self.request("POST", path, **rest)
+
+    def put(self, path: str, **rest: Any) -> FastResponse:
+        """Send a PUT request; see `request`."""
+        return self.request("PUT", path, **rest)
+
+    def patch(self, path: str, **rest: Any) -> FastResponse:
+        """Send a PATCH request; see `request`."""
+        return self.request("PATCH", path, **rest)
+
+    def delete(self, path: str, **rest: Any) -> FastResponse:
+        """Send a DELETE request; see `request`."""
+        return self.request("DELETE", path, **rest)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+class OffTargetError(Exception):
+    """User code asked for a URL that is not at the target's gateway."""
+
+
+class FastUser(User):
+    """A user with a `FastSession` as its client; under plain ``locust -f`` its requests go to Locust's statistics."""
+
+    abstract = True
+    client: FastSession
+    request_timeout_s: float = 30.0
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        limits = Limits(self.request_timeout_s, self.request_timeout_s, self.request_timeout_s)
+        self.client = FastSession((self.host or "").rstrip("/"), {}, limits, 0, _LocustBooks(environment))
+
+
+class _LocustBooks:
+    """Accounts to Locust's own statistics, one event a request."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._events = environment.events.request
+
+    def begin(self, endpoint: str) -> tuple[str, float]:
+        return endpoint, time.monotonic()
+
+    def end(
+        self,
+        ticket: tuple[str, float],
+        end_s: float | None,
+        status: int,
+        outcome: RequestOutcome,
+        *,
+        kind: str = "",
+        pod: str = "",
+    ) -> None:
+        (endpoint, start_s), now_s = ticket, time.monotonic()
+        method, _, name = endpoint.partition(" ")
+        failed = None if outcome is RequestOutcome.OK else RuntimeError(kind or f"{outcome} {status}")
+        self._events.fire(  # type: ignore[no-untyped-call]
+            request_type=method, name=name, response_time=((end_s or now_s) - start_s) * 1000, response_length=0,
+            exception=failed, context={},
+        )  # fmt: skip
+
+
+__all__ = ["Books", "FastResponse", "FastSession", "FastUser", "OffTargetError"]

@@ -1,0 +1,138 @@
+"""What several workers say of their seconds, put together as what the generator says of itself. Pure: no clock, no I/O.
+
+A worker that is lost takes its share of the arrivals along until the others have it: those are still offered, and count
+as dropped. Nothing here may make missing load look like a lower plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from harness.model.load import LoadSnapshot, Stage
+from loadprofiles import shapes
+from loadprofiles.accounts import Part
+
+PATIENCE_S = 1.0
+"""How long after its end a second waits for a worker that has not spoken yet."""
+
+
+@dataclass(eq=False)
+class Muster:
+    """Collects the parts of every worker, second by second.
+
+    Attributes:
+        stages: Of the profile.
+        began_s: When the load began, on the run's clock.
+        due_until: How many arrivals the profile has, of all workers, up to so many seconds after the beginning.
+        members: Workers that are expected to speak.
+        offered: Arrivals that were due in the seconds that were put together.
+    """
+
+    stages: Sequence[Stage]
+    began_s: float
+    due_until: Callable[[float], int]
+    members: set[int] = field(default_factory=set)
+    offered: int = 0
+    _open: dict[int, dict[int, Part]] = field(default_factory=dict)
+    _latest: dict[int, Part] = field(default_factory=dict)
+    _done: set[int] = field(default_factory=set)
+    _next: int = 0
+    _unclaimed: int = 0
+
+    @property
+    def started(self) -> int:
+        """Requests that are known to have been started, by all workers."""
+        return sum(part.started for part in self._latest.values())
+
+    def unheard(self, worker: int, now_s: float) -> int:
+        """Return how many requests a worker may have sent since it was heard last, by its share of the profile."""
+        last = self._latest.get(worker)
+        since_s = (last.edge_s if last is not None else self.began_s) - self.began_s
+        share = max(len(self.members), 1)
+        until_s = now_s - self.began_s
+        due = shapes.arrivals_until(self.stages, until_s) - shapes.arrivals_until(self.stages, since_s)
+        return max(math.ceil(due / share), 1)
+
+    @property
+    def finished(self) -> int:
+        """Requests that are known to have ended."""
+        return sum(part.finished for part in self._latest.values())
+
+    @property
+    def failures(self) -> int:
+        """Requests that are known to have ended badly."""
+        return sum(part.failures for part in self._latest.values())
+
+    @property
+    def dropped(self) -> int:
+        """Arrivals given up, also those that no worker had."""
+        return self._unclaimed + sum(part.dropped for part in self._latest.values())
+
+    def take(self, part: Part) -> None:
+        """Note what a worker says; what comes after its second was put together still counts in the totals."""
+        known = self._latest.get(part.worker)
+        if known is None or part.second >= known.second:
+            self._latest[part.worker] = part
+        if part.second >= self._next:
+            self._open.setdefault(part.second, {})[part.worker] = part
+        if part.last:
+            self._done.add(part.worker)
+
+    def ready(self, now_s: float) -> Iterable[LoadSnapshot]:
+        """Yield the seconds that are complete, or that have waited long enough; the last one comes by `finish`."""
+        while self._spoken(self._next) or now_s > self.began_s + self._next + 1 + PATIENCE_S:
+            if self._done >= self.members:
+                return
+            yield self._close(self._open.pop(self._next, {}), self.began_s + self._next + 1)
+
+    def finish(self, now_s: float, *, early: bool) -> LoadSnapshot:
+        """Return the last second, from whatever is there; ``early`` where the load ended before its plan did."""
+        rest = [part for second in sorted(self._open) for part in self._open[second].values()]
+        self._open.clear()
+        return self._seen(rest, now_s, offered=sum(part.offered for part in rest), early=early, ended=True)
+
+    def _spoken(self, second: int) -> bool:
+        there = self._open.get(second, {})
+        return bool(self.members) and all(m in there or m in self._done for m in self.members)
+
+    def _close(self, there: dict[int, Part], edge_s: float) -> LoadSnapshot:
+        whole = self._spoken_by(there)
+        claimed = sum(part.offered for part in there.values())
+        due = claimed
+        if not whole:
+            before = self.due_until(float(self._next))  # in this order: the counter goes forward only
+            due = self.due_until(self._next + 1.0) - before
+        self._unclaimed += max(due - claimed, 0)
+        self._next += 1
+        return self._seen(list(there.values()), edge_s, offered=max(due, claimed))
+
+    def _spoken_by(self, there: dict[int, Part]) -> bool:
+        return len(self._latest) <= len(there.keys() | self._done) and self.members <= there.keys() | self._done
+
+    def _seen(
+        self, parts: Sequence[Part], edge_s: float, *, offered: int, early: bool = False, ended: bool = False
+    ) -> LoadSnapshot:
+        self.offered += offered
+        start_s = min((part.start_s for part in parts), default=edge_s - 1.0)
+        span_s = max(edge_s - start_s, 1e-3)
+        stage = shapes.ENDED if early or ended else shapes.stage_name_at(self.stages, edge_s - self.began_s)
+        alive = [part for part in parts if not part.last] or parts
+        return LoadSnapshot(
+            t_s=round(edge_s, 3),
+            stage=stage,
+            offered_rps=round(offered / span_s, 3),
+            achieved_rps=round(sum(part.achieved for part in parts) / span_s, 3),
+            requests=self.finished,
+            failures=self.failures,
+            inflight=max(self.started - self.finished, 0),
+            dropped=self.dropped,
+            workers=len({part.worker for part in alive}),
+            users=sum(part.users for part in parts),
+            cpu_ratio=max((part.cpu_ratio for part in parts), default=0.0),
+            lag_s=max((part.lag_s for part in parts), default=0.0),
+        )
+
+
+__all__ = ["PATIENCE_S", "Muster"]
