@@ -45,7 +45,7 @@ rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
 	$(BIN)/python -m pytest -m gameday --gameday-rehearse $(ARGS)
 
 .PHONY: bench
-bench: bench-run bench-judge bench-kill  ## print the measured numbers
+bench: bench-run bench-judge bench-log bench-kill  ## print the measured numbers
 
 .PHONY: bench-judge
 bench-judge: $(VENV)/.dev  ## judge and report an hour at 1,200 requests/s, and a normal run
@@ -61,6 +61,10 @@ bench-kill: $(VENV)/.dev test-packages  ## the kill matrix: 200 runs on light te
 	$(BIN)/python -m testbed build core
 	$(BIN)/python -m tests.bench.bench_kill $(ARGS)
 	$(BIN)/python -m tests.bench.bench_kill --full --runs 30 --lanes 1 $(ARGS)
+
+.PHONY: bench-log
+bench-log: $(VENV)/.dev  ## a request log of 10 million rows: bytes on disk, memory to write, seconds to read
+	$(BIN)/python -m tests.bench.bench_request_log $(ARGS)
 
 .PHONY: bench-run
 bench-run: $(VENV)/.testbed system-packages  ## measure an idle testbed and a game day (ARGS=--cold: also from a fresh clone)

@@ -23,6 +23,7 @@ from harness.model.errors import SpecError
 from harness.model.record import Ending
 from harness.model.target import Target
 from harness.model.timeline import Event
+from harness.request_log import RequestStream, batch_of
 from harness.store import RunStore, StoreError
 from tests.unit import stored_runs as runs
 
@@ -124,7 +125,7 @@ def test_a_damaged_journal_never_counts_as_a_completed_run(tmp_path: Path, damag
 
 
 def write_stream(path: Path, frame: pd.DataFrame) -> None:
-    """Write a request log as the collector does, in batches of 100 rows."""
+    """Write a request log as the collector of record version 2 did, in batches of 100 rows."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=100)
@@ -164,6 +165,55 @@ def test_saving_the_log_drops_the_stream(tmp_path: Path) -> None:
     write_stream(stored.run_dir / "requests.arrow", runs.requests())
     stored.save_requests(runs.requests())
     assert not (stored.run_dir / "requests.arrow").exists()
+    stored.close()
+
+
+def stream_of(path: Path, frame: pd.DataFrame) -> RequestStream:
+    """Write a request log as the driver does, in batches of 100 rows, and leave it open."""
+    stream = RequestStream(path)
+    for first in range(0, len(frame), 100):
+        part = frame.iloc[first : first + 100]
+        stream.append(batch_of([part[name] for name in part]), 1, first)
+    return stream
+
+
+def test_the_log_is_saved_from_its_stream_and_the_stream_dropped(tmp_path: Path) -> None:
+    stored = RunStore.create(tmp_path, runs.header(), runs.experiment(), environ={})
+    stream = stream_of(stored.run_dir / "requests.arrow", runs.requests())
+    stream.close()
+    stored.save_requests(stream.path, 2)
+    stored.close()
+    assert not stream.path.exists()
+    got, wanted = store.load_record(stored.run_dir), runs.requests()
+    assert got.requests_lost == 2
+    for name in wanted:
+        found = got.requests[name].astype(wanted[name].dtype)
+        pd.testing.assert_series_equal(found, wanted[name], atol=1e-6, check_dtype=False)
+
+
+def test_a_killed_conductor_leaves_its_rows_and_tells_that_the_log_breaks_off(tmp_path: Path) -> None:
+    stored = RunStore.create(tmp_path, runs.header(ending=None), runs.experiment(), environ={})
+    stream = stream_of(stored.run_dir / "requests.arrow", runs.requests())
+    got = store.load_record(stored.run_dir)
+    assert (len(got.requests), got.requests_lost) == (len(runs.requests()), 1)
+    assert "breaks off" in got.timeline.events[-1].detail["message"]
+    stream.path.write_bytes(stream.path.read_bytes()[:-9])
+    torn = store.load_record(stored.run_dir)
+    assert (len(torn.requests), torn.requests_lost) == ((len(runs.requests()) - 1) // 100 * 100, 1)
+    stream.close()
+    stored.close()
+
+
+def test_a_disk_that_refuses_the_log_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = RunStore.create(tmp_path, runs.header(), runs.experiment(), environ={})
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched, pytest.raises(StoreError, match=r"requests\.parquet.*free some space"):
+        patched.setattr(os, "fsync", refuse)
+        stored.save_requests(runs.requests())
+    assert not list(stored.run_dir.glob("*requests.parquet*"))
     stored.close()
 
 
