@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from harness import guard, preflight
 from harness.definitions import FaultDefinition, Probe, ProbeResult
 from harness.gates import EverHeld, HeldFor
@@ -22,7 +20,7 @@ from harness.model.experiment import Experiment
 from harness.model.facts import FACTS
 from harness.model.fault import Permission
 from harness.model.load import LoadPlan
-from harness.model.record import Ending, no_requests
+from harness.model.record import Ending, LoggedRequests, no_requests
 from harness.model.signal import Harvest
 from harness.model.target import Target
 from harness.model.time import PhaseName, Window
@@ -57,7 +55,7 @@ class Outcome:
         ending: How it ended.
         reason: Why, for every ending but ``completed``.
         harvest: What the metrics store said.
-        requests: The request log.
+        requests: The request log, or the file that holds it.
         requests_lost: Rows known to be lost.
         fingerprint_before: State before the first change, or None.
         fingerprint_after: State after the last undo, or None.
@@ -68,7 +66,7 @@ class Outcome:
     ending: Ending = Ending.CRASHED
     reason: str = ""
     harvest: Harvest = field(default_factory=Harvest)
-    requests: pd.DataFrame = field(default_factory=no_requests)
+    requests: LoggedRequests = field(default_factory=no_requests)
     requests_lost: int = 0
     fingerprint_before: Mapping[str, Any] | None = None
     fingerprint_after: Mapping[str, Any] | None = None
@@ -382,7 +380,7 @@ class Conductor:
             self._attempt("observer", self._pulse.poll)
 
     def _collect_requests(self) -> None:
-        self.outcome.requests, self.outcome.requests_lost = self._drivers.load.collect()
+        self.outcome.requests, self.outcome.requests_lost = self._drivers.load.request_log()
 
     def _fingerprint_after(self) -> None:
         self.outcome.fingerprint_after = self._drivers.observer.fingerprint(self._experiment.scope)

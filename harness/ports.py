@@ -17,6 +17,7 @@ from harness.model.experiment import Experiment, Scope
 from harness.model.facts import Fact, HpaFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
 from harness.model.fault import ObjectRef, Permission, UndoRecord
 from harness.model.load import LoadPlan, LoadSnapshot
+from harness.model.record import LoggedRequests
 from harness.model.signal import Harvest, Signal
 from harness.model.target import ClusterIdentity
 from harness.model.time import Window
@@ -79,6 +80,10 @@ class LoadDriver(Protocol):
 
     def collect(self) -> tuple[pd.DataFrame, int]:
         """Return the request log (`REQUEST_COLUMNS`) and the number of rows known to be lost. After `stop`."""
+        ...
+
+    def request_log(self) -> tuple[LoggedRequests, int]:
+        """Return the same for the store; a driver that streams its rows into a file hands over that, not a frame."""
         ...
 
 

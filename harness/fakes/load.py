@@ -12,6 +12,7 @@ from harness.fakes.gateway import SimRequest, SimulatedGateway
 from harness.fakes.switches import Switches, passed
 from harness.model.errors import PortError
 from harness.model.load import REQUEST_COLUMNS, LoadPlan, LoadSnapshot, RequestOutcome
+from harness.model.record import LoggedRequests
 from harness.ports import Observation
 from loadprofiles import shapes
 
@@ -160,3 +161,7 @@ class FakeLoad:
         bad = kept.index[kept["outcome"] != RequestOutcome.OK.value]
         hidden = bad[: round(len(bad) * self._switches.rows_hidden_ratio)]
         return kept.drop(index=hidden).reset_index(drop=True), self._lost + lost
+
+    def request_log(self) -> tuple[LoggedRequests, int]:
+        """Return the same: the twin's rows are in memory."""
+        return self.collect()
