@@ -232,11 +232,6 @@ class RequestStream:
                     tally.received += end - begin
             return tally.whole_until
 
-    def append_rows(self, rows: Sequence[Sequence[Any]], worker: int = 0) -> int:
-        """Store rows (tuples in the order of `REQUEST_COLUMNS`) as the next ones of a worker that numbers none."""
-        first = self._tallies[worker].end if worker in self._tallies else 0
-        return self.append(batch_of(list(zip(*rows, strict=True))), worker, first)
-
     def announce(self, total: int, worker: int = 0) -> None:
         """Note how many rows of a worker there must be in all, at least: sent, or requests still open."""
         with self._lock:

@@ -140,13 +140,6 @@ def test_any_order_of_batches_stores_each_row_once_and_counts_the_rest(
     assert found.lost == stream.lost
 
 
-def test_rows_without_numbers_are_the_next_ones(stream: RequestStream) -> None:
-    stream.append_rows([row(0), row(1)])
-    stream.append_rows([row(2)])
-    assert (stream.received, stream.lost) == (3, 0)
-    assert stored(stream) == [0, 1, 2]
-
-
 # A full disk ---------------------------------------------------------------------------------------------------------
 
 
