@@ -67,9 +67,10 @@ def paced_class(name: str, rules: SessionRules, context: LoadContext, users: int
         "load": context,
         "wait_time": lambda self: 0.0,
     }
-    if fast:
-        members["tasks"] = [one if _is_task_set(one) else _at_once(one) for one in base.tasks]
-    return type(name.replace(":", "."), (base,), members)
+    made: type[User] = type(name.replace(":", "."), (base,), members)
+    if fast:  # afterwards: Locust would add them to those of the base
+        made.tasks = [one if _is_task_set(one) else _at_once(one) for one in base.tasks]
+    return made
 
 
 def _is_task_set(task: Any) -> bool:

@@ -107,6 +107,8 @@ def arrival_chunks(profile: LoadProfile, seed: int) -> Iterator[npt.NDArray[np.f
 
 def class_choices(profile: LoadProfile, seed: int, first_number: int, count: int) -> npt.NDArray[np.int64]:
     """Return the user class, by its place in the profile, of some arrivals: by weight, and by the arrival's number."""
+    if len(profile.user_classes) == 1:  # one class needs no draw
+        return np.zeros(count, dtype=np.int64)
     weights = np.cumsum(np.array(list(profile.user_classes.values()), dtype=np.float64))
     draws = [Random(f"{seed}:{first_number + n}").random() for n in range(count)]  # noqa: S311 - load, not secrets
     found: npt.NDArray[np.int64] = np.searchsorted(weights, np.array(draws) * weights[-1], side="right")
