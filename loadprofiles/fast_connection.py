@@ -340,7 +340,11 @@ def _secured(sock: Any, host: str) -> Any:
 
 @cache
 def _tls() -> Any:
-    """Return what trusts whom the machine trusts; reading its certificates takes long, so they are read once."""
-    context = gevent_ssl.create_default_context()
+    """Return what trusts whom the machine trusts; reading its certificates takes long, so they are read once.
+
+    Not ``create_default_context``: without gevent's patches that makes the standard library's sockets, which block.
+    """
+    context = gevent_ssl.SSLContext(standard_ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and host name
+    context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
     return context

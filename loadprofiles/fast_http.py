@@ -53,6 +53,7 @@ class FastClient:
         self._watchdog = watchdog()
         self._watched = False
         self._begun_s: float | None = None
+        self._given_up = False
 
     def exchange(
         self,
@@ -98,7 +99,9 @@ class FastClient:
         if self._begun_s is None:
             self._drop()
         elif self._connection is not None:
-            self._connection.tell(ExchangeError("given-up", "closed in the middle of an exchange"))
+            self._connection.tell(_given_up())
+        else:
+            self._given_up = True
 
     def _ready(self, begun_s: float) -> Connection:
         connection = self._connection
@@ -106,8 +109,11 @@ class FastClient:
             self._drop()
             connection = None
         if connection is None:
+            self._given_up = False
             within_s = min(self._limits.connect_s, self._limits.total_s)
             connection = self._connection = connect(self._origin, self._limits, within_s)
+            if self._given_up:
+                raise _given_up()
         connection.progress_s = monotonic()
         if not self._watched:
             self._watched = True
@@ -139,3 +145,7 @@ class FastClient:
     def unwatched(self) -> None:
         """Ask to be watched again with the next exchange (for the watchdog)."""
         self._watched = False
+
+
+def _given_up() -> ExchangeError:
+    return ExchangeError("given-up", "closed in the middle of an exchange")

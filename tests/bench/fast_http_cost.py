@@ -1,7 +1,7 @@
 """What one request costs its client: CPU of the fast HTTP path beside stock clients and a bare socket. Prints a table.
 
 `python -m tests.bench.fast_http_cost`: Envoy answers by itself (direct response) in a process of its own; each client
-is a child process that counts its own CPU, alone and with 50 users at once. Bounded in requests and time; loopback only.
+is a child process that counts its own CPU, alone and with 50 users at once. Bounded in requests; loopback only.
 """
 
 from __future__ import annotations
