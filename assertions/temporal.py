@@ -140,7 +140,7 @@ def eventually_within(found: Sequence[Span], limit_s: float) -> tuple[bool | Non
     first = next((span for span in found if span.holds), None)
     if first is not None and first.start_s <= deadline_s:
         return True, first.start_s - start_s
-    unknown = any(span.holds is None and span.start_s < deadline_s for span in found)
+    unknown = any(span.holds is None and span.start_s <= deadline_s for span in found)
     too_short = found[-1].end_s < deadline_s
     seen_s = None if first is None else first.start_s - start_s
     return (None if unknown or too_short else False), seen_s
