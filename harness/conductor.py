@@ -258,6 +258,7 @@ class Conductor:
             loopback_only=self._target.loopback_only,
             header_names=self._target.header_names,
             options=self._experiment.load_options,
+            workers=self._target.load_workers,
         )
 
     def _stage_passed(self, name: str) -> Callable[[], bool]:

@@ -11,14 +11,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.hours import parse_hours
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
+from harness.model.load import LoadWorkers
 from harness.model.signal import Signal
 from harness.model.target import Target
 from harness.model.time import parse_duration_s
@@ -66,6 +67,21 @@ class SignalSetting(_Strict):
     gap_max_s: float = Field(15.0, gt=0, description="a larger hole makes what leans on it inconclusive")
 
 
+class LoadWorkersSetting(_Strict):
+    """Who makes a target's load, as written."""
+
+    count: int = Field(1, ge=1, le=512, description="worker processes")
+    placement: Literal["local", "cluster"] = Field("local", description="processes here, or pods that come to us")
+    listen_host: str = Field("127.0.0.1", min_length=1, description="where the load child listens for them")
+    listen_port: int = Field(0, ge=0, le=65535, description="0: any free port")
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> Self:
+        if self.placement == "cluster" and not self.listen_port:
+            raise ValueError("pods must know where to go: set listen_port, and listen_host to an address they reach")
+        return self
+
+
 class TargetSetting(_Strict):
     """One target as written."""
 
@@ -99,6 +115,8 @@ class TargetSetting(_Strict):
     commands: dict[Literal["node_stop", "node_start"], list[str]] = Field(
         default_factory=dict, description="of this machine, for what no API can do; {node} takes the node's name"
     )
+
+    load_workers: LoadWorkersSetting = LoadWorkersSetting()  # type: ignore[call-arg]  # every field has a default
 
     @field_validator("allowed_hours")
     @classmethod
@@ -226,6 +244,7 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         helper_image=written.helper_image,
         helper_command=tuple(written.helper_command),
         commands={key: tuple(argv) for key, argv in written.commands.items()},
+        load_workers=LoadWorkers(**written.load_workers.model_dump()),
         **facts,
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from harness.model.load import LoadPlan, LoadProfile, Stage
+from harness.model.load import LoadPlan, LoadProfile, LoadWorkers, Stage
 
 HEADER_PREFIX = "GAMEDAY_HEADER_"
 DRAIN_MARGIN_S = 2.0
@@ -70,7 +70,8 @@ def job_from_plain(data: Mapping[str, Any]) -> LoadJob:
     profile = dict(plan.pop("profile"))
     stages = tuple(Stage(**stage) for stage in profile.pop("stages"))
     headers = tuple(plan.pop("header_names", ()))
-    whole = LoadPlan(profile=LoadProfile(stages=stages, **profile), header_names=headers, **plan)
+    workers = LoadWorkers(**plan.pop("workers", {}))
+    whole = LoadPlan(profile=LoadProfile(stages=stages, **profile), header_names=headers, workers=workers, **plan)
     return LoadJob(whole, data["origin_unix_s"], data["origin_monotonic_s"], data.get("worker", 0))
 
 

@@ -56,6 +56,11 @@ def _heard(fd: int) -> bytes | None:
     return piece
 
 
+def _is_led(job: LoadJob) -> bool:
+    """Tell whether workers of their own make the load."""
+    return job.plan.workers.count > 1 or job.plan.workers.placement != "local"
+
+
 class Solo:
     """Runs a load with one worker, in this process."""
 
@@ -114,7 +119,7 @@ def main(control_fd: int, data_fd: int) -> int:
     channel = Channel(data_fd)
     front = Front(job.plan.profile, job.plan.seed, channel, lambda: time.monotonic() - job.origin_monotonic_s)
     try:
-        load = Squad(job, front, os.environ) if job.plan.workers > 1 else Solo(job, front, os.environ)
+        load = Squad(job, front, os.environ) if _is_led(job) else Solo(job, front, os.environ)
         channel.send({"m": "hello", "locust": locust_version, "pid": os.getpid()})
         gevent.spawn(_watch, control_fd, load)
         gevent.signal_handler(signal.SIGTERM, load.stop, "SIGTERM to the load generator")

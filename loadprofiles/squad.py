@@ -73,9 +73,9 @@ class Squad:
         environment = self._engine.environment
         environment.parsed_options = _options()
         try:
-            runner = environment.create_master_runner(job.plan.listen_host, job.plan.listen_port)
+            runner = environment.create_master_runner(job.plan.workers.listen_host, job.plan.workers.listen_port)
         except SystemExit as error:  # so Locust says that the port is taken
-            where = f"{job.plan.listen_host}:{job.plan.listen_port}"
+            where = f"{job.plan.workers.listen_host}:{job.plan.workers.listen_port}"
             raise PlanRefused(f"the load's port {where} is taken", "name another one, or 0 for any") from error
         listeners = {line.HELLO: self._on_hello, line.PING: self._on_ping, line.SAY: self._on_say}
         for word, listener in listeners.items():
@@ -122,17 +122,17 @@ class Squad:
             self._leave()
 
     def _start_processes(self) -> None:
-        if self._job.plan.placement != "local":
-            log.info("waiting for %d workers on port %d", self._job.plan.workers, self.port)
+        if self._job.plan.workers.placement != "local":
+            log.info("waiting for %d workers on port %d", self._job.plan.workers.count, self.port)
             return
         environ = {**os.environ, TOKEN_VARIABLE: self._token}
-        for number in range(self._job.plan.workers):
-            command = [*WORKER_COMMAND, self._job.plan.listen_host, str(self.port)]
+        for number in range(self._job.plan.workers.count):
+            command = [*WORKER_COMMAND, self._job.plan.workers.listen_host, str(self.port)]
             self._processes[number] = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
 
     def _await_members(self) -> None:
         deadline_s = time.monotonic() + JOIN_LIMIT_S
-        wanted = self._job.plan.workers
+        wanted = self._job.plan.workers.count
         while sum(member.ready for member in self._members.values()) < wanted:
             gevent.sleep(LOOK_EVERY_S)
             if self._refusals:
@@ -199,7 +199,7 @@ class Squad:
             self._refusals.append(str(data["refused"]))
             return
         if client_id not in self._members:
-            if self._began_s or len(self._members) >= self._job.plan.workers:
+            if self._began_s or len(self._members) >= self._job.plan.workers.count:
                 log.warning("worker %s came late, or is one too many: not used", client_id)
                 self._tell(client_id, line.STOP, {"reason": "not expected"})
                 return

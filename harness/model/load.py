@@ -102,6 +102,27 @@ class LoadProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadWorkers:
+    """Who makes a target's load.
+
+    Attributes:
+        count: Worker processes. One is a part of the load child; more are led by Locust's master in it.
+        placement: ``local``: the load child starts them on this machine; ``cluster``: they are pods that come by
+            themselves (docs/load.md), and the load starts once all are there.
+        listen_host: Where the load child listens for them.
+        listen_port: 0: any free port.
+    """
+
+    count: int = 1
+    placement: str = "local"
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
+
+
+ONE_HERE = LoadWorkers()
+
+
+@dataclass(frozen=True, slots=True)
 class LoadPlan:
     """What a load driver is told.
 
@@ -114,10 +135,7 @@ class LoadPlan:
         rate_max_rps: The target's limit; a plan above it is refused.
         loopback_only: Refuse every address outside 127/8 (the local testbed).
         options: Options of the user classes, such as ``tool_calls``.
-        workers: Worker processes; with more than one, Locust's master in the load child leads them.
-        placement: ``local``: the load child starts them; ``elsewhere``: they come by themselves, from pods.
-        listen_host: Where the load child listens for workers.
-        listen_port: 0: any free port.
+        workers: Who makes it.
     """
 
     profile: LoadProfile
@@ -128,10 +146,7 @@ class LoadPlan:
     header_names: tuple[str, ...] = ()
     payload_file: str = ""
     options: Mapping[str, str | int | float] = field(default_factory=dict)
-    workers: int = 1
-    placement: str = "local"
-    listen_host: str = "127.0.0.1"
-    listen_port: int = 0
+    workers: LoadWorkers = ONE_HERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.model.load import ONE_HERE, LoadWorkers
 from harness.model.signal import Signal
 
 
@@ -43,6 +44,7 @@ class Target:
         helper_command: What they run, or empty for the image's own.
         commands: Commands of this machine that stand for what no API can do (``node_stop``, ``node_start``), each with
             ``{node}`` in its arguments. Never taken from a cluster.
+        load_workers: Who makes the load.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Target:
     helper_image: str = "registry.k8s.io/pause:3.10"
     helper_command: tuple[str, ...] = ()
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    load_workers: LoadWorkers = ONE_HERE
 
 
 @dataclass(frozen=True, slots=True)

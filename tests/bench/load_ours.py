@@ -148,7 +148,7 @@ def running(spec: Spec, core: int) -> Iterator[Running]:
 
 
 def _plan(spec: Spec) -> Any:
-    from harness.model.load import LoadPlan, LoadProfile, Stage  # noqa: PLC0415 - in the driver's process only
+    from harness.model.load import LoadPlan, LoadProfile, LoadWorkers, Stage  # noqa: PLC0415 - in the driver's process only
 
     stages = tuple(Stage(*stage) for stage in spec.stages)
     users = {f"tests.bench.load_users:{spec.user}": 1.0}
@@ -156,7 +156,7 @@ def _plan(spec: Spec) -> Any:
     options = {"reconnect_every": 0}
     return LoadPlan(
         profile, spec.url, seed=7, rate_max_rps=profile.peak_rps, loopback_only=True, options=options,
-        workers=spec.workers,
+        workers=LoadWorkers(count=spec.workers),
     )  # fmt: skip
 
 
