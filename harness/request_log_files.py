@@ -119,8 +119,9 @@ def read_stream(path: Path) -> StoredRequests:
     batches = list(reader)
     if not batches:
         return StoredRequests(no_requests(), reader.lost, reader.damage)
-    table = pa.Table.from_batches(batches).unify_dictionaries()
-    return StoredRequests(_frame(path, table.column_names, table.column), reader.lost, reader.damage)
+    if _is_compact(path, batches[0].schema.names):
+        return StoredRequests(_frame(reader.rows, batches), reader.lost, reader.damage)
+    return StoredRequests(_old_frame(pa.Table.from_batches(batches).column), reader.lost, reader.damage)
 
 
 # Parquet -------------------------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_requests(path: Path) -> StoredRequests:
-    """Read a Parquet log, also one of older versions; column by column, since a table of millions would be held twice.
+    """Read a Parquet log, also one of older versions.
 
     Raises:
         SpecError: It is no Parquet, or lacks a column.
@@ -215,7 +216,10 @@ def read_requests(path: Path) -> StoredRequests:
     try:
         with pq.ParquetFile(path, read_dictionary=list(TEXT_COLUMNS), pre_buffer=False) as file:
             metadata = file.metadata.metadata or {}
-            rows = _frame(path, file.schema_arrow.names, lambda name: file.read([name], use_threads=False).column(0))
+            if _is_compact(path, file.schema_arrow.names):
+                rows = _frame(file.metadata.num_rows, file.iter_batches(ROWS_PER_GROUP, use_threads=False))
+            else:  # column by column: a table of millions of rows would be held twice
+                rows = _old_frame(lambda name: file.read([name], use_threads=False).column(0))
     except (pa.ArrowException, OSError) as error:
         raise SpecError(str(path), "", f"not Parquet: {error}", _REMEDY) from None
     pa.default_memory_pool().release_unused()
@@ -227,29 +231,60 @@ def read_requests(path: Path) -> StoredRequests:
 # Columns as they are judged ------------------------------------------------------------------------------------------
 
 
-def _frame(path: Path, names: Sequence[str], column: Callable[[str], pa.ChunkedArray]) -> pd.DataFrame:
-    """Return the rows with the columns and units of `REQUEST_COLUMNS`, from the compact form or from that of old."""
+def _is_compact(path: Path, names: Sequence[str]) -> bool:
+    """Tell the compact form from that of old, whose columns are `REQUEST_COLUMNS` themselves."""
     compact = LOG_SCHEMA.names[0] in names
     missing = [name for name in (LOG_SCHEMA.names if compact else REQUEST_COLUMNS) if name not in names]
     if missing:
         raise SpecError(str(path), missing[0], "there is no such column", _REMEDY)
-    if not compact:
-        return pd.DataFrame({name: column(name).to_pandas() for name in names}, copy=False)
-    found: dict[str, Any] = _times(column)
-    for field in list(LOG_SCHEMA)[len(found) :]:
-        text = pa.types.is_dictionary(field.type)
-        found[field.name] = column(field.name).to_pandas() if text else _whole(column(field.name))
+    return compact
+
+
+def _old_frame(column: Callable[[str], pa.ChunkedArray]) -> pd.DataFrame:
+    return pd.DataFrame({name: column(name).to_pandas() for name in REQUEST_COLUMNS}, copy=False)
+
+
+def _frame(rows: int, batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
+    """Return the rows of compact batches with the columns and units of `REQUEST_COLUMNS`.
+
+    Filled batch by batch, in types as narrow as is safe: to touch fresh memory may take longer than to decode the rows.
+    """
+    floats = {name: np.empty(rows, np.float64) for name in REQUEST_COLUMNS[:3]}
+    kinds = {"status": np.int32, "worker": np.int32, "seq": np.int64}
+    numbers: dict[str, npt.NDArray[Any]] = {name: np.empty(rows, kind) for name, kind in kinds.items()}
+    texts = {name: _Texts(rows) for name in ("outcome", "endpoint", "pod")}
+    done = 0
+    for batch in batches:
+        part = slice(done, done + batch.num_rows)
+        done = part.stop
+        _fill_times(batch, [values[part] for values in floats.values()])
+        for name, values in numbers.items():
+            values[part] = batch.column(name).to_numpy()
+        for name, codes in texts.items():
+            codes.fill(part, batch.column(name))
+    found = {**floats, **numbers, **{name: codes.categories() for name, codes in texts.items()}}
     return pd.DataFrame(found, columns=list(REQUEST_COLUMNS), copy=False)
 
 
-def _times(column: Callable[[str], pa.ChunkedArray]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the times in seconds, NaN where there is none; a function of its own, so that nothing is held longer."""
-    intended_us = column("intended_us").to_numpy()
-    started_us = intended_us + column("lag_us").to_numpy()
-    times = {"intended_s": intended_us / MICROS_PER_S, "start_s": started_us / MICROS_PER_S}
-    del intended_us, started_us
-    return times | {"latency_s": column("latency_us").to_numpy() / MICROS_PER_S}
+def _fill_times(batch: pa.RecordBatch, into: Sequence[npt.NDArray[np.float64]]) -> None:
+    """Write intended start, start and latency in seconds; NaN where there is none."""
+    intended_us, lag_us, latency_us = (batch.column(at).to_numpy(zero_copy_only=False) for at in range(3))
+    for values, micros in zip(into, (intended_us, intended_us + lag_us, latency_us), strict=True):
+        np.divide(micros, MICROS_PER_S, out=values)
 
 
-def _whole(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.asarray(column.to_numpy().astype(np.int64, copy=False))
+class _Texts:
+    """A column of texts as codes into one dictionary, though every batch brings its own."""
+
+    def __init__(self, rows: int) -> None:
+        self._codes: npt.NDArray[Any] = np.empty(rows, np.int8)
+        self._places: dict[str, int] = {}
+
+    def fill(self, part: slice, column: pa.DictionaryArray) -> None:
+        places = [self._places.setdefault(text, len(self._places)) for text in column.dictionary.to_pylist()]
+        self._codes = self._codes.astype(np.min_scalar_type(-len(self._places) - 1), copy=False)  # wider where it must
+        own = np.array([*places, -1], self._codes.dtype)  # the last one stands for null
+        self._codes[part] = own[column.indices.fill_null(len(places)).to_numpy(zero_copy_only=False)]
+
+    def categories(self) -> pd.Categorical[str]:
+        return pd.Categorical.from_codes(self._codes, categories=pd.Index(list(self._places), dtype="str"))

@@ -68,6 +68,17 @@ def test_whole_microseconds_come_back_as_the_same_floats(tmp_path: Path) -> None
         assert found[name].tolist() == [round(one[at], 6) for one in rows]
 
 
+@pytest.mark.parametrize("pods", [127, 128, 129, 40_000])
+def test_any_number_of_pods_keep_their_names(pods: int, stream: RequestStream) -> None:
+    rows = [row(n, pod=f"pod-{n}") for n in range(pods)] + [row(pods, pod=None), row(pods + 1, pod="pod-3")]
+    for first in range(0, len(rows), 20_000):
+        stream.append(batch(rows[first : first + 20_000]), 0, first)
+    stream.close()
+    found = read_stream(stream.path).rows["pod"]
+    assert found.iloc[:pods].tolist() == [one[8] for one in rows[:pods]]
+    assert found.isna().sum() == 1 and found.iloc[-1] == "pod-3"
+
+
 def test_texts_are_categories_and_what_was_never_answered_has_no_latency(tmp_path: Path) -> None:
     rows = [row(0), row(1, latency_s=None, outcome="unfinished", status=0, pod=""), row(2, latency_s=float("inf"))]
     frame_to_parquet(as_frame(rows), tmp_path / "requests.parquet")

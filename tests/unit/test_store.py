@@ -51,7 +51,7 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert (got.fingerprint_before, got.undo) == (wanted.fingerprint_before, wanted.undo)
     texts = got.requests.select_dtypes("category").columns
     assert set(texts) == {"outcome", "endpoint", "pod"}
-    pd.testing.assert_frame_equal(got.requests.astype(dict.fromkeys(texts, "str")), wanted.requests, atol=1e-6)
+    pd.testing.assert_frame_equal(got.requests.astype(wanted.requests.dtypes), wanted.requests, atol=1e-6)
     for name, one in wanted.harvest.signals.items():
         read = got.harvest.signals[name]
         assert (read.signal, read.step_s, read.series[0].labels) == (one.signal, one.step_s, one.series[0].labels)
