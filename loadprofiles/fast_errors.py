@@ -78,8 +78,12 @@ def of_connect(error: OSError) -> ExchangeError:
 
 def _distrust(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not trusted: {error.verify_message}"
-    return f"TLS handshake failed: {error.reason or 'connection closed'}"
+        return f"certificate not trusted: {getattr(error, 'verify_message', 'unknown why')}"
+    return f"TLS handshake failed: {_reason(error)}"
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or "connection closed"  # only OpenSSL's own errors have the attribute
 
 
 def of_lost(error: OSError, status: int) -> ExchangeError:
@@ -87,7 +91,7 @@ def of_lost(error: OSError, status: int) -> ExchangeError:
     if isinstance(error, ConnectionResetError):
         return ExchangeError("reset", "connection reset", status)
     if isinstance(error, ssl.SSLError):
-        return ExchangeError("reset", f"TLS broken: {error.reason or 'unknown'}", status)
+        return ExchangeError("reset", f"TLS broken: {_reason(error)}", status)
     return ExchangeError("reset", f"connection lost ({_name(error)})", status)
 
 

@@ -19,9 +19,9 @@ from locust.exception import LocustError
 
 from harness.model.load import RequestOutcome
 from loadprofiles.accounts import Open, RequestLog
+from loadprofiles.fast_answer import POD_HEADERS
 
 CONTEXT_KEY = "gameday_request"
-POD_HEADERS = ("x-gameday-pod", "x-pod")
 FIRST_BAD_STATUS = 300
 
 

@@ -82,7 +82,7 @@ def connections(session: Session, path: str) -> int:
     return session.server.connections[path]
 
 
-def test_a_connection_is_kept_and_d07_made_anew_every_n_requests(session: Session) -> None:
+def test_d07_a_connection_is_kept_and_made_anew_every_n_requests(session: Session) -> None:
     assert statuses(session, "kept") == [200] * 5
     assert statuses(session, "renewed") == [200] * 5
     assert (connections(session, "plain-a"), connections(session, "plain-b")) == (1, 3)
