@@ -77,6 +77,8 @@ class Muster:
             self._latest[part.worker] = part
         if part.second >= self._next:
             self._open.setdefault(part.second, {})[part.worker] = part
+        else:  # it had its arrivals after all; what it dropped of them is in its own count
+            self._unclaimed = max(self._unclaimed - part.offered, 0)
         if part.last:
             self._done.add(part.worker)
 

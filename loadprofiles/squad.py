@@ -30,6 +30,7 @@ from loadprofiles.mix import users_by_class
 from loadprofiles.shares import Share
 
 TOKEN_VARIABLE = "GAMEDAY_LOAD_TOKEN"  # noqa: S105 - the name of a variable
+JOIN_LIMIT_VARIABLE = "GAMEDAY_LOAD_JOIN_LIMIT_S"
 WORKER_COMMAND = (sys.executable, "-m", "loadprofiles.worker")
 JOIN_LIMIT_S = 50.0
 """How long workers are waited for; importing Locust takes 2 s on an idle machine."""
@@ -60,6 +61,7 @@ class Squad:
     def __init__(self, job: LoadJob, front: Front, environ: Mapping[str, str]) -> None:
         self._job, self._front = job, front
         self._token = environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
+        self._join_limit_s = float(environ.get(JOIN_LIMIT_VARIABLE) or JOIN_LIMIT_S)
         self._members: dict[str, Member] = {}
         self._shares: tuple[Share, ...] = ()
         self._began_s = 0.0
@@ -131,7 +133,7 @@ class Squad:
             self._processes[number] = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
 
     def _await_members(self) -> None:
-        deadline_s = time.monotonic() + JOIN_LIMIT_S
+        deadline_s = time.monotonic() + self._join_limit_s
         wanted = self._job.plan.workers.count
         while sum(member.ready for member in self._members.values()) < wanted:
             gevent.sleep(LOOK_EVERY_S)
