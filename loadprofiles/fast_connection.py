@@ -42,7 +42,7 @@ class Limits:
 
     Attributes:
         connect_s: From the first packet to the end of the TLS handshake, names looked up included.
-        read_s: Without a single byte from the server.
+        read_s: Without a single byte, to or from the server.
         total_s: From the call to the last byte, the connect included; long-lived streams too.
         header_bytes_max: Of an answer's head, interim answers before it included.
         body_bytes_max: Of a body that is kept.
@@ -238,13 +238,13 @@ class Connection:
         if self._stirred:
             self._stirred = False
             self._watcher.start(self._on_readable)
-            return
-        self._waiter = waiter = Waiter()
-        try:
-            waiter.get()
-        finally:
-            self._waiter = None
-        if self._told is not None:
+        else:
+            self._waiter = waiter = Waiter()
+            try:
+                waiter.get()
+            finally:
+                self._waiter = None
+        if self._told is not None:  # nothing is read any more: a TLS socket that was shut down would hand out cipher
             raise self._told
 
     def _wait_for_room(self) -> None:

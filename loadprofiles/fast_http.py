@@ -140,7 +140,7 @@ class FastClient:
         if monotonic() >= begun_s + self._limits.total_s:
             connection.tell(ExchangeError("total-timeout", "answer not read within the total time-out"))
         else:
-            connection.tell(ExchangeError("read-timeout", "no byte from the server within the read time-out"))
+            connection.tell(ExchangeError("read-timeout", "no byte to or from the server within the read time-out"))
 
     def unwatched(self) -> None:
         """Ask to be watched again with the next exchange (for the watchdog)."""

@@ -17,6 +17,7 @@ import json
 from typing import Any
 
 import gevent
+from gevent.event import Event
 
 from loadprofiles.fast_http import Answer, ExchangeError, FastClient, Limits
 
@@ -37,7 +38,8 @@ class Case:
     def run(self) -> list[dict[str, Any]]:
         results = []
         for path in self.case["paths"]:
-            acting = gevent.spawn_later(0.2, self.act) if "act" in self.case else None
+            self.begun = Event()
+            acting = gevent.spawn(self.act) if "act" in self.case else None
             results.append(self.guarded(path))
             if acting is not None:
                 acting.join()
@@ -46,6 +48,8 @@ class Case:
         return results
 
     def act(self) -> None:
+        self.begun.wait()
+        gevent.sleep(0.2)  # into the middle of the exchange
         if self.case["act"] == "close":
             self.client.close()
         elif self.case["act"] == "double":
@@ -65,6 +69,7 @@ class Case:
 
     def one(self, path: str) -> dict[str, Any]:
         case = self.case
+        self.begun.set()
         on_chunk = self.take if "chunks" in case else None
         try:
             body = b"x" * case.get("body_bytes", 0)
@@ -88,6 +93,7 @@ class Case:
 
     def take(self, piece: bytes) -> None:
         self.chunks.append(piece.decode("latin-1"))
+        gevent.sleep(self.case.get("taking_s", 0.0))
         if len(self.chunks) == self.case["chunks"]:
             raise GaveUp("enough")
 

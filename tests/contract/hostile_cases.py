@@ -12,7 +12,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Gameday-Pod: planner-a\r\n\r\no
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nfull"
 LONG = 30.0
-SHORT = {"connect_s": 0.5, "read_s": 0.5, "total_s": 3.0}
+SHORT = {"connect_s": 0.5, "read_s": 1.0, "total_s": 4.0}
 DRIP: Script = tuple(step for byte in range(60) for step in (b"x", 0.1))
 UPLOAD = {"method": "POST", "body_bytes": 24_000_000}
 
@@ -158,10 +158,10 @@ BAD = {
         b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n",
         *DRIP,
         status=200,
-        limits={"read_s": 0.5, "total_s": 1.0},
+        limits={"read_s": 1.0, "total_s": 2.0},
     ),
     "slow-head": fails(
-        "total-timeout", b"HTTP/1.1 200 OK\r\nX-Slow: ", *DRIP, status=None, limits={"read_s": 0.5, "total_s": 1.0}
+        "total-timeout", b"HTTP/1.1 200 OK\r\nX-Slow: ", *DRIP, status=None, limits={"read_s": 1.0, "total_s": 2.0}
     ),
     "upload-unread": fails("read-timeout", LONG, limits=SHORT, **UPLOAD),
 }

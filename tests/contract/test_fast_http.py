@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.contract.hostile_cases import BAD, FULL, GOOD, LONG, OK, SEQUENCES, UPLOAD, mutated
+from tests.contract.hostile_cases import BAD, CHUNKED, FULL, GOOD, LONG, OK, SEQUENCES, UPLOAD, mutated
 from tests.contract.hostile_server import HostileServer, Script
 
 
@@ -191,13 +191,8 @@ def test_tls_is_verified_and_read_whole(tmp_path: Path, mode: str) -> None:
     ours.cert_pem.write_to_path(tmp_path / "ca.pem")
     big = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"b" * 300_000
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
-    scripts: dict[str, Script] = {
-        "ok": (OK,),
-        "big": (big,),
-        "cut": (cut, "close"),
-        "later": (OK, 0.05, "close"),
-        "upload": ("drain", OK),
-    }
+    scripts: dict[str, Script] = {"ok": (OK,), "big": (big,), "cut": (cut, "close"), "later": (OK, 0.05, "close")}
+    scripts |= {"upload": ("drain", OK), "stall": (cut, LONG), "stream": (CHUNKED, *(b"2\r\nab\r\n", 0.05) * 200)}
     good = context_of(ours, "127.0.0.1")
     with (
         HostileServer(scripts, tls=good) as trusted,
@@ -213,12 +208,18 @@ def test_tls_is_verified_and_read_whole(tmp_path: Path, mode: str) -> None:
         cases += [{"name": "good", "url": trusted.url, "paths": ["/ok", "/ok", "/big", "/cut", "/ok"]}]
         cases += [{"name": "later", "url": trusted.url, "paths": ["/later"] * 2, "pause_s": 0.3}]
         cases += [{"name": "idle", "url": trusted.url, "paths": ["/ok"] * 2, "pause_s": 1.2}]
+        cases += [{"name": "stall", "url": trusted.url, "paths": ["/stall", "/ok"], "limits": {"read_s": 1.0}}]
+        busy = {"chunks": 0, "taking_s": 1.5, "limits": {"read_s": 1.0, "total_s": 2.0}}
+        cases += [{"name": "stream", "url": trusted.url, "paths": ["/stream", "/ok"], **busy}]
         cases += [{"name": "upload", "url": trusted.url, "paths": ["/upload"] * 2, **UPLOAD}]
         found = run_child(cases, mode, SSL_CERT_FILE=str(tmp_path / "ca.pem"))
     assert [r.get("kind", r["status"]) for r in found["good"]] == [200, 200, 200, "cut-off", 200]
     assert len(found["good"][2]["body"]) == 300_000
     assert [r.get("status") for name in ("later", "idle", "upload") for r in found[name]] == [200] * 6
-    assert +trusted.connections == {"ok": 3, "later": 2, "upload": 1}
+    assert [r.get("kind", r.get("status")) for r in found["stall"]] == ["read-timeout", 200]
+    assert [r.get("kind", r.get("status")) for r in found["stream"]] == ["total-timeout", 200]
+    assert set(found["stream"][0]["chunks"]) == {"ab", "ok"}  # and no cipher; the second answer is a stream too
+    assert +trusted.connections == {"ok": 5, "later": 2, "upload": 1, "stall": 1, "stream": 1}
     refused = {name: (found[name][0].get("kind"), found[name][0].get("outcome")) for name in urls}
     assert refused == dict.fromkeys(("untrusted", "other", "plain", "closing"), ("tls", "connect_error")) | {
         "silent": ("connect-timeout", "timeout")
