@@ -45,7 +45,7 @@ rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
 	$(BIN)/python -m pytest -m gameday --gameday-rehearse $(ARGS)
 
 .PHONY: bench
-bench: bench-run bench-judge bench-log bench-kill  ## print the measured numbers
+bench: bench-run bench-judge bench-log bench-load bench-kill  ## print the measured numbers
 
 .PHONY: bench-judge
 bench-judge: $(VENV)/.dev  ## judge and report an hour at 1,200 requests/s, and a normal run
@@ -65,6 +65,12 @@ bench-kill: $(VENV)/.dev test-packages  ## the kill matrix: 200 runs on light te
 .PHONY: bench-log
 bench-log: $(VENV)/.dev  ## a request log of 10 million rows: bytes on disk, memory to write, seconds to read
 	$(BIN)/python -m tests.bench.bench_request_log $(ARGS)
+
+.PHONY: bench-load
+bench-load: $(VENV)/.dev  ## our load engine beside stock Locust, wrk, k6, vegeta (half an hour; ARGS="--short" or --write)
+	@$(BIN)/python -m testbed.system_packages wrk
+	nice -n 19 $(BIN)/python -m testbed build bench
+	$(BIN)/python -m tests.bench.bench_load $(ARGS)
 
 .PHONY: bench-run
 bench-run: $(VENV)/.testbed system-packages  ## measure an idle testbed and a game day (ARGS=--cold: also from a fresh clone)

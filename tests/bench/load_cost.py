@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from tests.bench.load_bench import Bench
+from tests.bench.load_bench import Bench, check_rows
 from tests.bench.load_requests import CONNECTIONS, METHODS
 from tests.bench.load_table import NOTHING, Limit, Table, ms, number
 from tests.bench.load_tools import ABSENT, STOCK, TOOLS, WRK, Tool
@@ -20,7 +20,7 @@ COST_RATIO_MIN = 3.0
 NEAR_LIMIT_RATIO = 0.9
 """Our cost is measured a little below the highest rate that it carries, where the others work as fast as they can."""
 STEADY_RPS, LAG_MAX_S, SHARE_MAX = 1200.0, 0.005, 0.25
-SERVER_BOUND_CORES = 0.9
+FULL_CORES = 0.9
 
 
 @dataclass(slots=True)
@@ -100,8 +100,7 @@ def _add_tool(bench: Bench, tool: Tool, method: str, cost: Cost) -> None:
 
 def _add_ours(bench: Bench, user: str, cost: Cost) -> None:
     window, result, counts = bench.ours(user, NEAR_LIMIT_RATIO * cost.highest_rps, bench.pace.window_s)
-    if result.lost or len(result.requests) != counts.requests:
-        raise ToolError(f"{len(result.requests)} rows, {result.lost} lost; the server counted {counts.requests}")
+    check_rows(result, counts)
     cost.windows.append(window)
 
 
@@ -118,9 +117,8 @@ def cost_table(costs: Costs) -> Table:
     rows = [_cost_row(costs, name, method, cost) for (name, method), cost in costs.items()]
     rows += [(name, "", why, *[NOTHING] * 4) for name, why in ABSENT.items()]
     notes = (
-        "Medians of the rounds. Ours writes its whole request log; `(server)`: the generator's core was not full, so the "
-        f"server was the limit. All: {CONNECTIONS} connections that stay open. Our driver is the process that takes in "
-        "and stores the log.",
+        "Medians of the rounds. Ours writes its whole request log, which our driver, a process of its own, stores. "
+        f"All: {CONNECTIONS} connections that stay open. `(core not full)`: the server was the limit, or other work.",
     )
     return Table("CPU a request", columns, rows, notes)
 
@@ -128,11 +126,11 @@ def cost_table(costs: Costs) -> Table:
 def _cost_row(costs: Costs, name: str, method: str, cost: Cost) -> tuple[str, ...]:
     if cost.absent:
         return (name, method, f"not available: {cost.absent}", *[NOTHING] * 4)
-    bound = np.isnan(cost.highest_rps) and cost.median(lambda w: w.cpu_cores) < SERVER_BOUND_CORES
+    bound = np.isnan(cost.highest_rps) and cost.median(lambda w: w.cpu_cores) < FULL_CORES
     driver = number(cost.median(lambda w: w.driver_cpu_s / w.requests) * 1e6, 1) + " µs" if name in USERS else NOTHING
     return (
         name, method, f"{cost.cost_s * 1e6:.1f} µs", number(1 / cost.cost_s), f"{_ratio(costs, name, method):.2f} x",
-        f"{number(cost.rate_rps)}/s{' (server)' if bound else ''}", driver,
+        f"{number(cost.rate_rps)}/s{' (core not full)' if bound else ''}", driver,
     )  # fmt: skip
 
 
@@ -142,12 +140,12 @@ def _cost_row(costs: Costs, name: str, method: str, cost: Cost) -> tuple[str, ..
 def steady_section(bench: Bench, say: Callable[[str], None]) -> tuple[list[Table], list[Limit]]:
     """Keep 1,200 requests a second for a while: how late requests are started, and what it takes of a core."""
     say(f"{STEADY_RPS:g} requests/s for {bench.pace.steady_s:g} s")
-    window, result, _ = bench.ours("Get", STEADY_RPS, bench.pace.steady_s)
-    lag_s = np.percentile(result.lag_s, [50, 99, 100]) if len(result.requests) else np.full(3, np.nan)
+    window, result, counts = bench.ours("Get", STEADY_RPS, bench.pace.steady_s)
+    check_rows(result, counts)
+    lag_s = np.percentile(result.lag_s, [50, 99, 100])
     latency_s = np.percentile(result.requests["latency_s"], [50, 99])
     rows = [_steady_row(OURS, window, [ms(s) for s in lag_s], [ms(s) for s in latency_s])]
-    for tool in (STOCK, *(t for t in TOOLS if t is not STOCK)):
-        rows.append(_steady_of(bench, tool))
+    rows += [_steady_of(bench, tool) for tool in TOOLS]
     columns = ("generator", "rate", "share of a core", "own lag p50", "p99", "max", "latency it reports: p50", "p99")
     table = Table(f"{STEADY_RPS:,.0f} requests a second for {bench.pace.steady_s:g} s (GET)", columns, rows, (
         "Own lag: from the moment that a request was meant for to the moment it was started; only ours tells it.",

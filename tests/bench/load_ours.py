@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 import psutil
 
+from harness.request_log_files import read_requests
 from tests.bench.load_requests import CONNECTIONS
 from tests.bench.load_window import Meter, ToolError
 
@@ -116,7 +117,10 @@ class Running:
         if status:
             raise ToolError(f"the driver failed: {(folder / 'driver.err').read_text()[-800:].strip()}")
         said = json.loads((folder / "result.json").read_text())
-        return Result(**said, requests=pd.read_parquet(folder / "requests.parquet"))
+        stored = read_requests(folder / "requests.parquet")
+        if stored.damage:
+            raise ToolError(f"its request log is damaged: {stored.damage}")
+        return Result(**said, requests=stored.rows)
 
 
 @contextmanager
@@ -164,6 +168,7 @@ def _drive(spec: Spec) -> None:
     from harness.drivers.locust_child import COMMAND  # noqa: PLC0415 - in the driver's process only
     from harness.drivers.locust_driver import LocustDriver  # noqa: PLC0415
     from harness.drivers.system_clock import RealClock  # noqa: PLC0415
+    from harness.request_log_files import to_parquet  # noqa: PLC0415
 
     clock, folder = RealClock.starting_now(), Path(spec.folder)
     cores = ",".join(str(core) for core in spec.cores)
@@ -184,8 +189,10 @@ def _drive(spec: Spec) -> None:
         driver.stop()
     if "ended" not in edges:
         raise SystemExit(f"the load did not end in good order: {edges.get('lost')}")
-    rows, lost = driver.collect()
-    rows[["intended_s", "start_s", "latency_s", "status", "outcome"]].to_parquet(folder / "requests.parquet")
+    log, lost = driver.request_log()
+    if not isinstance(log, Path):
+        raise SystemExit("the load has no request log")
+    to_parquet(log, folder / "requests.parquet", lost)
     result = {
         "began_s": edges["started"].t_s, "origin_monotonic_s": clock.origin_monotonic_s, "lost": lost,
         "ended": edges["ended"].detail,

@@ -6,11 +6,12 @@ Only steady load is in it: neither the start of a program nor its end. Reads /pr
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -35,7 +36,6 @@ class Window:
         cpu_s: User and system, of the generator with all its processes.
         driver_cpu_s: Of who takes in what it streams, where there is such.
         connections: That were made meanwhile: 0 where all were kept alive.
-        others_cores: Cores that work of others took (stolen time included).
     """
 
     wall_s: float
@@ -43,7 +43,6 @@ class Window:
     cpu_s: float
     driver_cpu_s: float
     connections: int
-    others_cores: float
 
     @property
     def rate_rps(self) -> float:
@@ -87,22 +86,36 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def _machine_cpu_s() -> float:
+    """Return what all processes have used, and what the machine's host took away."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.steal)
+
+
+def _family_cpu_s() -> float:
+    """Return what this process, its children and theirs have used, ended ones too."""
+    ended, own = resource.getrusage(resource.RUSAGE_CHILDREN), psutil.Process()
+    alive_s = sum(_cpu_s(p) for p in own.children(recursive=True))
+    return _cpu_s(own) + alive_s + ended.ru_utime + ended.ru_stime
+
+
+@dataclass(slots=True)
+class Others:
+    """What work of others takes of the machine, from its making on: figures made beside it are no figures of ours."""
+
+    _began_s: float = field(default_factory=time.monotonic)
+    _before_s: float = field(default_factory=lambda: _machine_cpu_s() - _family_cpu_s())
+
+    def cores(self) -> float:
+        """Return how many cores it has taken on average."""
+        return max(_machine_cpu_s() - _family_cpu_s() - self._before_s, 0.0) / (time.monotonic() - self._began_s)
 
 
 def measure(server: Server, meter: Meter, length_s: float) -> Window:
     """Watch a generator that is at work for so long."""
     counts, (cpu_s, driver_s), at_s = server.counts(), meter.cpu_s(), time.monotonic()
-    machine_s, own_s = _machine_cpu_s(), time.process_time()
     time.sleep(length_s)
     seen, (cpu_end_s, driver_end_s), end_s = server.counts().since(counts), meter.cpu_s(), time.monotonic()
-    known_s = seen.cpu_s + cpu_end_s - cpu_s + driver_end_s - driver_s + time.process_time() - own_s
-    others_s = max(_machine_cpu_s() - machine_s - known_s, 0.0)
-    wall_s = end_s - at_s
-    return Window(
-        wall_s, seen.good, cpu_end_s - cpu_s, driver_end_s - driver_s, seen.connections, others_s / wall_s
-    )  # fmt: skip
+    return Window(end_s - at_s, seen.good, cpu_end_s - cpu_s, driver_end_s - driver_s, seen.connections)
 
 
 def await_load(server: Server, before: int, running: subprocess.Popen[str]) -> None:
