@@ -68,8 +68,8 @@ bench-log: $(VENV)/.dev  ## a request log of 10 million rows: bytes on disk, mem
 
 .PHONY: bench-load
 bench-load: $(VENV)/.dev  ## our load engine beside stock Locust, wrk, k6, vegeta (half an hour; ARGS="--short" or --write)
-	@$(BIN)/python -m testbed.system_packages wrk
-	nice -n 19 $(BIN)/python -m testbed build bench
+	-$(BIN)/python -m testbed.system_packages wrk
+	-nice -n 19 $(BIN)/python -m testbed build bench
 	$(BIN)/python -m tests.bench.bench_load $(ARGS)
 
 .PHONY: bench-run
