@@ -104,7 +104,7 @@ def _problems(record: Record, ready: Mapping[str, Window], used: ByPod, asked: B
             gap_s = coverage_of(sample_times(parts), ready[pod], 1.0).gap_max_s
             if gap_s > limit_s:
                 yield f"signal {signal} of pod {pod} has a hole of {gap_s:.0f} s (limit {limit_s:g} s)"
-    for pod in used.keys() & asked.keys():
+    for pod in sorted(used.keys() & asked.keys()):
         sides = [{one.labels.get("container", "") for one in parts} for parts in (used[pod], asked[pod])]
         if "" not in sides[0] | sides[1] and sides[0] != sides[1]:
             told = ", ".join(sorted(sides[0] ^ sides[1]))

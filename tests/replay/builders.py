@@ -21,6 +21,7 @@ from harness.model.load import REQUEST_COLUMNS, LoadProfile, Stage
 from harness.model.record import Ending, Record, RunHeader
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.model.timeline import Event, Timeline
+from tests.replay import snapshots
 
 ORIGIN = datetime(2026, 11, 25, 1, 41, tzinfo=UTC)
 LOAD_S = 10.0
@@ -175,7 +176,7 @@ def judged(run: Run, kind: str) -> Any:
     record = run.record()
     spec = record.experiment.assertion(kind)
     assert spec is not None
-    return REGISTRY[kind].check(record, spec)
+    return snapshots.hear(REGISTRY[kind].check(record, spec))
 
 
 def with_params(run: Run, kind: str, **params: Any) -> Run:
