@@ -58,11 +58,9 @@ def steady_demand_end_s(record: Record, at_s: float) -> float | None:
     for stage, part in stages(record):
         if part.end_s <= at_s:
             continue
-        lowest_rps = min(stage.from_rps, stage.to_rps)
+        lowest_rps = min(stage.rates_rps)
         if part.contains(at_s):
-            share = (at_s - part.start_s) / stage.duration_s
-            rate_rps = stage.from_rps + (stage.to_rps - stage.from_rps) * share
-            lowest_rps = min(rate_rps, stage.to_rps)
+            rate_rps, lowest_rps = _rates_from(stage, at_s - part.start_s)
         if not rate_rps or lowest_rps < rate_rps:
             break
         end_s = part.end_s
@@ -71,5 +69,19 @@ def steady_demand_end_s(record: Record, at_s: float) -> float | None:
 
 def offered_requests(stage: Stage, from_s: float, to_s: float) -> float:
     """Return how many requests a stage asks for between two instants, in seconds since the stage began."""
-    slope = (stage.to_rps - stage.from_rps) / stage.duration_s if stage.duration_s else 0.0
-    return stage.from_rps * (to_s - from_s) + slope * (to_s**2 - from_s**2) / 2
+    total = begin_s = 0.0
+    for piece in stage.pieces():
+        low_s, high_s = max(from_s - begin_s, 0.0), min(to_s - begin_s, piece.duration_s)
+        if high_s > low_s:
+            slope = (piece.to_rps - piece.from_rps) / piece.duration_s
+            total += piece.from_rps * (high_s - low_s) + slope * (high_s**2 - low_s**2) / 2
+        begin_s += piece.duration_s
+    return total
+
+
+def _rates_from(stage: Stage, at_s: float) -> tuple[float, float]:
+    """Return the rate at an instant within a stage, and the lowest one from there to the stage's end."""
+    rates, width_s = stage.rates_rps, stage.duration_s / (len(stage.rates_rps) - 1)
+    place = min(int(at_s / width_s), len(rates) - 2)
+    rate_rps = rates[place] + (rates[place + 1] - rates[place]) * (at_s / width_s - place)
+    return rate_rps, min(rate_rps, *rates[place + 1 :])

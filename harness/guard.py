@@ -7,6 +7,7 @@ more after a refusal.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,12 @@ SKEW_MAX_S = 2.0
 """Above it windows of two clocks cannot be laid over each other (scrapes are 2 to 15 s apart)."""
 
 
+def _fitting(peak_rps: float, target: Target) -> str:
+    """Say by how much the load must shrink."""
+    fits = math.floor(target.rate_max_rps / peak_rps * 1000) / 1000
+    return f"lower load.scale in the experiment to {fits:g} of what it is, or raise rate_max_rps in gameday.toml"
+
+
 def check_plan(experiment: Experiment, target: Target) -> None:
     """Refuse a plan that the target does not allow. Needs no cluster.
 
@@ -40,7 +47,7 @@ def check_plan(experiment: Experiment, target: Target) -> None:
         problem = (
             f"the load peaks at {experiment.load.peak_rps:g} rps, target {target.name} allows {target.rate_max_rps:g}"
         )
-        raise Refusal("rate", problem, "lower load.scale in the experiment, or raise rate_max_rps in gameday.toml")
+        raise Refusal("rate", problem, _fitting(experiment.load.peak_rps, target))
     missing = [name for name in experiment.components if name not in target.components]
     if missing:
         remedy = f"`gameday testbed up --with {missing[0]}`" if target.kind == "local" else "install it on the target"

@@ -23,6 +23,7 @@ from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
 from harness.spec_assertions import abort_limits, restored_last
 from harness.spec_document import Document, KeyPath, raise_all, read_document, schema_errors, suggestion
+from harness.spec_load import planned_load
 from harness.spec_template import new_experiment, write_new_experiment
 
 __all__ = ["experiment_names", "load_experiment", "new_experiment", "parse_experiment", "write_new_experiment"]
@@ -106,7 +107,7 @@ def load_experiment(
         probes=probes,
         profiles=profiles,
         assertions=assertions,
-        file_exists=lambda relative: any((root / relative).is_file() for root in roots),
+        find_file=lambda name: next((root / name for root in roots if (root / name).is_file()), None),
     )
 
 
@@ -118,7 +119,7 @@ def parse_experiment(
     probes: Mapping[str, ProbeEntry],
     profiles: Mapping[str, LoadProfile],
     assertions: Mapping[str, AssertionDefinition],
-    file_exists: Callable[[str], bool],
+    find_file: Callable[[str], Path | None],
 ) -> Experiment:
     """Validate the text of an experiment file. Pure.
 
@@ -129,7 +130,7 @@ def parse_experiment(
         probes: PROBES.
         profiles: PROFILES.
         assertions: ASSERTIONS.
-        file_exists: Tells whether a path relative to the project exists (for the runbook).
+        find_file: Finds a file by its path from the project or the experiment's folder (the runbook, a trace).
 
     Raises:
         SpecError: Something is wrong; see `load_experiment`.
@@ -140,8 +141,8 @@ def parse_experiment(
     if document.data is None:
         raise SpecError(path.name, "", "the file is empty", "`gameday new NAME` writes one that runs")
     raise_all(schema_errors(document, (), document.data, experiment_schema(), _REFUSED))
-    reading = _Reading(document, faults, probes, profiles, assertions)
-    return reading.experiment(path, text, file_exists)
+    reading = _Reading(document, faults, probes, profiles, assertions, find_file)
+    return reading.experiment(path, text)
 
 
 class _Reading:
@@ -154,12 +155,14 @@ class _Reading:
         probes: Mapping[str, ProbeEntry],
         profiles: Mapping[str, LoadProfile],
         assertions: Mapping[str, AssertionDefinition],
+        find_file: Callable[[str], Path | None],
     ) -> None:
         self._document = document
         self._faults = faults
         self._probes = probes
         self._profiles = profiles
         self._assertions = assertions
+        self._find_file = find_file
         self._errors: list[SpecError] = []
         self._base, self._game = self._extension()
         self._namespaces: tuple[str, ...] = tuple(self._game["scope"]["namespaces"])
@@ -178,13 +181,13 @@ class _Reading:
         raise_all(schema_errors(self._document, ("extensions", number), extension, schema, _REFUSED))
         return ("extensions", number), extension
 
-    def experiment(self, path: Path, text: str, file_exists: Callable[[str], bool]) -> Experiment:
+    def experiment(self, path: Path, text: str) -> Experiment:
         """Return the value, or raise everything that is wrong."""
         data, game = self._document.data, self._game
         probes, faults, load = self._steady_state(), self._method(), self._load()
         assertions, scope = self._judged(), self._scope()
         settle_s, timeout_s = self._seconds("settle", DEFAULT_SETTLE_S), self._seconds("timeout", DEFAULT_TIMEOUT_S)
-        if not file_exists(game["runbook"]):
+        if self._find_file(game["runbook"]) is None:
             self._wrong((*self._base, "runbook"), f"there is no file {game['runbook']}", "write the drill it names")
         if load is not None:
             self._check_times(load, faults, settle_s, timeout_s)
@@ -339,11 +342,12 @@ class _Reading:
             remedy = suggestion(written["profile"], self._profiles)
             self._wrong((*place, "profile"), f"{written['profile']!r} is not in PROFILES", remedy)
             return None
-        durations_s = {name: parse_duration_s(text) for name, text in written.get("stages", {}).items()}
         try:
-            return profile.scaled(written.get("scale", 1.0)).with_durations(durations_s)
-        except ValueError as error:
-            self._wrong((*place, "stages"), str(error), "see PROFILES")
+            return planned_load(profile, written, self._find_file)
+        except SpecError as error:
+            inside = {"stages": "stages", "trace": "trace"}.get(error.key)
+            problem = error.problem if inside else f"{error.where}: {error.key}: {error.problem}"
+            self._wrong((*place, inside or "trace"), problem, error.remedy)
             return None
 
     def _judged(self) -> tuple[AssertionSpec, ...]:

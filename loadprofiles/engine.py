@@ -22,8 +22,8 @@ from locust import User
 from locust.env import Environment
 
 from harness.request_log import batch_bytes, batch_of
-from loadprofiles import shapes
 from loadprofiles.accounts import ON_TIME_S, Pulse, RequestLog, part_of
+from loadprofiles.arrivals import arrival_chunks, class_choices
 from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads
 from loadprofiles.measured import SessionRules, account
 from loadprofiles.mix import paced_class, users_by_class
@@ -161,8 +161,8 @@ class Engine:
 
     def _numbered_chunks(self) -> Iterator[tuple[int, Any, Any]]:
         first, seed = 0, self._job.plan.seed
-        for dues in shapes.arrival_chunks(self._profile, seed):
-            yield first, dues, shapes.class_choices(self._profile, seed, first, len(dues))
+        for dues in arrival_chunks(self._profile, seed):
+            yield first, dues, class_choices(self._profile, seed, first, len(dues))
             first += len(dues)
 
     def _pace(self) -> None:

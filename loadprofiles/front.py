@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from harness.model.load import LoadProfile, LoadSnapshot
-from loadprofiles import shapes
 from loadprofiles.accounts import Part
+from loadprofiles.arrivals import arrival_chunks
 from loadprofiles.muster import Muster
 from loadprofiles.outlet import Outlet
 
@@ -142,7 +142,7 @@ class _DueCounter:
     """Counts a profile's arrivals up to a time, chunk by chunk, as they come near."""
 
     def __init__(self, profile: LoadProfile, seed: int) -> None:
-        self._chunks = shapes.arrival_chunks(profile, seed)
+        self._chunks = arrival_chunks(profile, seed)
         self._before, self._chunk = 0, np.empty(0)
 
     def until(self, t_s: float) -> int:

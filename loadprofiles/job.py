@@ -68,7 +68,7 @@ def job_from_plain(data: Mapping[str, Any]) -> LoadJob:
     """Build a job from plain values, as ``asdict`` makes them."""
     plan = dict(data["plan"])
     profile = dict(plan.pop("profile"))
-    stages = tuple(Stage(**stage) for stage in profile.pop("stages"))
+    stages = tuple(Stage(**{**stage, "curve": tuple(stage.get("curve", ()))}) for stage in profile.pop("stages"))
     headers = tuple(plan.pop("header_names", ()))
     workers = LoadWorkers(**plan.pop("workers", {}))
     whole = LoadPlan(profile=LoadProfile(stages=stages, **profile), header_names=headers, workers=workers, **plan)
@@ -84,7 +84,7 @@ def check_plan(plan: LoadPlan) -> None:
     profile = plan.profile
     if profile.duration_s <= 0 or profile.peak_rps <= 0:
         raise PlanRefused(f"profile {profile.name} offers nothing", "give its stages a duration and a rate")
-    if any(min(stage.from_rps, stage.to_rps) < 0 for stage in profile.stages):
+    if any(min(stage.rates_rps) < 0 for stage in profile.stages):
         raise PlanRefused(f"profile {profile.name} has a stage with a negative rate", "rates are requests per second")
     if profile.peak_rps > plan.rate_max_rps:
         problem = f"profile {profile.name} peaks at {profile.peak_rps:g} rps, the target allows {plan.rate_max_rps:g}"

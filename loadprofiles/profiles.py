@@ -9,23 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.model.load import LoadProfile, Stage
-
-PLANNER = "loadprofiles.users:PlannerUser"
-INFERENCE = "loadprofiles.users:InferenceUser"
-
-
-def burst_stages(
-    baseline_rps: float, burst_rps: float, *, baseline_s: float, burst_s: float, cooldown_s: float, ramp_s: float = 2.0
-) -> tuple[Stage, ...]:
-    """Return the shape that the conductor knows: a flat baseline, a short ramp, a flat burst, the baseline again."""
-    return (
-        Stage("baseline", baseline_s, baseline_rps, baseline_rps),
-        Stage("ramp", ramp_s, baseline_rps, burst_rps),
-        Stage("burst", burst_s, burst_rps, burst_rps),
-        Stage("cooldown", cooldown_s, baseline_rps, baseline_rps),
-    )
-
+from harness.model.load import LoadProfile
+from loadprofiles.reference import INFERENCE, PLANNER, REFERENCE
+from loadprofiles.shapes import burst_stages
 
 _ALL = (
     # Four times the baseline; about 6,000 requests in the burst, of which 30 may fail at 99.5 %. 320 users hold 60 rps
@@ -57,6 +43,7 @@ _ALL = (
         {PLANNER: 1.0},
         users_max=50,
     ),
+    *REFERENCE,
 )
 
 PROFILES: Mapping[str, LoadProfile] = {profile.name: profile for profile in _ALL}

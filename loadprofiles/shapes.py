@@ -1,24 +1,57 @@
 """Shapes of load: pure functions from stages and elapsed seconds to rates and arrivals. Must not read a clock.
 
-An open-loop generator asks *when* the n-th arrival is due; it never waits for an answer first (no coordinated
-omission). The cumulative count of arrivals is the integral of the rate, so it is monotone and exact at stage edges.
+The cumulative count of arrivals is the integral of the rate, so it is monotone and exact at stage edges. When each
+arrival is due is `loadprofiles.arrivals`' business.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from random import Random
 
-import numpy as np
-import numpy.typing as npt
-
-from harness.model.load import LoadProfile, Stage
-
-CHUNK = 512
+from harness.model.load import Stage
 
 IDLE, ENDED = "idle", "ended"
+
+
+def burst_stages(
+    baseline_rps: float, burst_rps: float, *, baseline_s: float, burst_s: float, cooldown_s: float, ramp_s: float = 2.0
+) -> tuple[Stage, ...]:
+    """Return the shape that the conductor knows: a flat baseline, a short ramp, a flat burst, the baseline again."""
+    return (
+        Stage("baseline", baseline_s, baseline_rps, baseline_rps),
+        Stage("ramp", ramp_s, baseline_rps, burst_rps),
+        Stage("burst", burst_s, burst_rps, burst_rps),
+        Stage("cooldown", cooldown_s, baseline_rps, baseline_rps),
+    )
+
+
+def sine(mean_rps: float, swing_ratio: float, from_turn: float, to_turn: float, points: int = 49) -> tuple[float, ...]:
+    """Return the rates of a part of a sine wave, for `Stage.curve`.
+
+    Between its points the wave is straight: with 48 pieces a turn it is off by 0.2 % of the swing at most.
+
+    Args:
+        mean_rps: Its mean over a whole turn.
+        swing_ratio: How far it swings to each side of the mean, as a share of it; at most 1.
+        from_turn: Where the part begins, in turns from the lowest point.
+        to_turn: Where it ends.
+        points: Rates to return, both ends included.
+    """
+    turns = (from_turn + (to_turn - from_turn) * n / (points - 1) for n in range(points))
+    return tuple(mean_rps * (1 - swing_ratio * math.cos(2 * math.pi * turn)) for turn in turns)
+
+
+def spike_train(
+    base_rps: float, spike_rps: float, *, duration_s: float, every_s: float, width_s: float, step_s: float = 1.0
+) -> tuple[float, ...]:
+    """Return the rates of spikes, for `Stage.curve`: each rises and falls within ``step_s``.
+
+    The first one begins after ``every_s - width_s``.
+    """
+    steps = round(duration_s / step_s)
+    spikes = ((n * step_s) % every_s >= every_s - width_s - 1e-9 for n in range(steps))
+    return (*(spike_rps if on else base_rps for on in spikes), base_rps)
 
 
 def duration_s(stages: Sequence[Stage]) -> float:
@@ -58,29 +91,12 @@ def arrival_time_s(stages: Sequence[Stage], count: float) -> float:
     return math.inf
 
 
-def arrivals(stages: Sequence[Stage], seed: int) -> Iterator[float]:
-    """Yield every arrival's due time, rising.
-
-    One arrival falls at a seeded place within each unit of the cumulative count, so a second's count differs from the
-    profile by less than one arrival and yet arrivals do not march in step with anything.
-
-    Args:
-        stages: The profile's stages.
-        seed: Same seed, same times.
-    """
-    random = Random(seed)  # noqa: S311 - load, not secrets
-    number = 0
-    while (due_s := arrival_time_s(stages, number + random.random())) < math.inf:
-        yield due_s
-        number += 1
-
-
 def _placed(stages: Sequence[Stage]) -> Iterator[tuple[Stage, float]]:
     start_s = 0.0
     for stage in stages:
-        if stage.duration_s > 0:
-            yield stage, start_s
-        start_s += stage.duration_s
+        for piece in stage.pieces() if stage.duration_s > 0 else ():
+            yield piece, start_s
+            start_s += piece.duration_s
 
 
 def _arrivals_of(stage: Stage, elapsed_s: float) -> float:
@@ -96,20 +112,3 @@ def _time_within(stage: Stage, count: float) -> float:
     root = math.sqrt(max(0.0, stage.from_rps * stage.from_rps + 2 * slope * count))
     divisor = stage.from_rps + root
     return min(stage.duration_s, 2 * count / divisor) if divisor > 0 else 0.0
-
-
-def arrival_chunks(profile: LoadProfile, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield every arrival's due time, rising, in pieces."""
-    due_s = arrivals(profile.stages, seed)
-    while piece := list(islice(due_s, CHUNK)):
-        yield np.array(piece)
-
-
-def class_choices(profile: LoadProfile, seed: int, first_number: int, count: int) -> npt.NDArray[np.int64]:
-    """Return the user class, by its place in the profile, of some arrivals: by weight, and by the arrival's number."""
-    if len(profile.user_classes) == 1:  # one class needs no draw
-        return np.zeros(count, dtype=np.int64)
-    weights = np.cumsum(np.array(list(profile.user_classes.values()), dtype=np.float64))
-    draws = [Random(f"{seed}:{first_number + n}").random() for n in range(count)]  # noqa: S311 - load, not secrets
-    found: npt.NDArray[np.int64] = np.searchsorted(weights, np.array(draws) * weights[-1], side="right")
-    return found

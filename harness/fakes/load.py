@@ -15,6 +15,7 @@ from harness.model.load import REQUEST_COLUMNS, LoadPlan, LoadSnapshot, RequestO
 from harness.model.record import LoggedRequests
 from harness.ports import Observation
 from loadprofiles import shapes
+from loadprofiles.arrivals import arrival_chunks
 
 USERS = 8
 WORKERS = 2
@@ -55,7 +56,7 @@ class FakeLoad:
         self._plan = plan
         self.tool_calls = float(plan.options.get("tool_calls", 0))
         self._began_s = self._second_s = self._clock.now_s()
-        self._arrivals = shapes.arrivals(plan.profile.stages, plan.seed)
+        self._arrivals = (due for chunk in arrival_chunks(plan.profile, plan.seed) for due in chunk.tolist())
         self._next_s = next(self._arrivals, float("inf"))
         self._sending = True
         self._say("load-edge", "started", self._began_s, {"profile": plan.profile.name})

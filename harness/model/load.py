@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
 
 REQUEST_COLUMNS = (
     "intended_s",
@@ -22,6 +23,10 @@ REQUEST_COLUMNS = (
 HTTP code or 0 where none came; ``outcome`` is a `RequestOutcome`; ``pod`` is who answered, or empty."""
 
 
+USERS_FEW = 50
+"""Users that a profile keeps however far it is scaled down: they cost little, and hold a few rps through an outage."""
+
+
 class RequestOutcome(StrEnum):
     """How one request ended."""
 
@@ -33,14 +38,49 @@ class RequestOutcome(StrEnum):
     UNFINISHED = "unfinished"
 
 
+class Arrivals(StrEnum):
+    """How the arrivals of a profile are drawn from its rate."""
+
+    EVEN = "even"
+    POISSON = "poisson"
+    TRACE = "trace"
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stretch of load: the arrival rate goes linearly from ``from_rps`` to ``to_rps`` within ``duration_s``."""
+    """A stretch of load: the arrival rate goes linearly from ``from_rps`` to ``to_rps`` within ``duration_s``.
+
+    Attributes:
+        name: ``baseline``, ``ramp``, ``burst`` and ``cooldown`` are known to the conductor.
+        duration_s: Its length.
+        from_rps: Rate at its start.
+        to_rps: Rate at its end.
+        curve: Where the rate does not go straight: rates at equally spaced instants from the start to the end, both
+            included; linear in between.
+    """
 
     name: str
     duration_s: float
     from_rps: float
     to_rps: float
+    curve: tuple[float, ...] = ()
+
+    @property
+    def rates_rps(self) -> tuple[float, ...]:
+        """Rates at equally spaced instants, from the start to the end."""
+        return self.curve or (self.from_rps, self.to_rps)
+
+    def pieces(self) -> Iterator[Stage]:
+        """Yield the straight pieces that it consists of, in order."""
+        rates = self.rates_rps
+        width_s = self.duration_s / (len(rates) - 1)
+        for from_rps, to_rps in pairwise(rates):
+            yield Stage(self.name, width_s, from_rps, to_rps)
+
+    def scaled(self, scale: float) -> Stage:
+        """Return it with every rate multiplied."""
+        curve = tuple(rate * scale for rate in self.curve)
+        return replace(self, from_rps=self.from_rps * scale, to_rps=self.to_rps * scale, curve=curve)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +95,11 @@ class LoadProfile:
         floor_ratio: Achieved over offered below which the run proves nothing.
         users_max: Upper limit of concurrent users.
         request_timeout_s: Client time-out of one request.
+        arrivals: An `Arrivals`: ``even`` (less than one off the rate's integral at any instant), ``poisson`` (as a
+            public that knows nothing of each other), ``trace`` (recorded instants).
+        trace_file: Of a trace: its CSV file.
+        trace_scale: Of a trace: how many times each recorded arrival is sent.
+        trace_peak_rps: Of a trace: arrivals in its densest second; its stages only know their means.
     """
 
     name: str
@@ -63,6 +108,10 @@ class LoadProfile:
     floor_ratio: float = 0.95
     users_max: int = 200
     request_timeout_s: float = 5.0
+    arrivals: str = Arrivals.EVEN.value
+    trace_file: str = ""
+    trace_scale: float = 1.0
+    trace_peak_rps: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -72,18 +121,25 @@ class LoadProfile:
     @property
     def peak_rps(self) -> float:
         """Highest rate offered."""
-        return max((max(s.from_rps, s.to_rps) for s in self.stages), default=0.0)
+        return max([self.trace_peak_rps, *(max(stage.rates_rps) for stage in self.stages)])
 
     def scaled(self, scale: float) -> LoadProfile:
-        """Return the profile with every rate multiplied; the number of users grows with it and never shrinks.
+        """Return the profile with every rate multiplied, and the number of users with it, though not below a few.
 
         Raises:
             ValueError: The scale is not a positive, finite number.
         """
         if not 0 < scale < float("inf"):
             raise ValueError(f"scale {scale!r} is not a positive number")
-        stages = (replace(s, from_rps=s.from_rps * scale, to_rps=s.to_rps * scale) for s in self.stages)
-        return replace(self, stages=tuple(stages), users_max=round(self.users_max * max(1.0, scale)))
+        users_max = max(round(self.users_max * scale), min(self.users_max, USERS_FEW))
+        stages = tuple(stage.scaled(scale) for stage in self.stages)
+        return replace(
+            self,
+            stages=stages,
+            users_max=users_max,
+            trace_scale=self.trace_scale * scale,
+            trace_peak_rps=self.trace_peak_rps * scale,
+        )
 
     def with_durations(self, durations_s: Mapping[str, float]) -> LoadProfile:
         """Return the profile with other lengths of the named stages.
@@ -97,6 +153,8 @@ class LoadProfile:
                 raise ValueError(f"profile {self.name} has no stage {name!r}; it has {', '.join(sorted(known))}")
             if not 0 < duration_s < float("inf"):
                 raise ValueError(f"stage {name} cannot last {duration_s!r} s")
+        if self.arrivals == Arrivals.TRACE and durations_s:
+            raise ValueError(f"profile {self.name} replays a recording, whose stages last as long as they lasted")
         stages = (replace(s, duration_s=durations_s.get(s.name, s.duration_s)) for s in self.stages)
         return replace(self, stages=tuple(stages))
 

@@ -32,7 +32,7 @@ NAMES = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
 
 def read(text: str, name: str = "trial", **changes: Any) -> Experiment:
     registries: dict[str, Any] = {"faults": FAULTS, "probes": PROBES, "profiles": PROFILES, "assertions": ASSERTIONS}
-    registries |= {"file_exists": lambda path: path == f"runbooks/{name}.md"} | changes
+    registries |= {"find_file": lambda path: Path(path) if path == f"runbooks/{name}.md" else None} | changes
     return parse_experiment(text, Path(f"{name}.yaml"), **registries)
 
 
@@ -337,14 +337,14 @@ def test_a_new_experiment_runs_as_it_is_and_nothing_is_overwritten(tmp_path: Pat
 class _Recorder:
     asked: list[str] = field(default_factory=list)
 
-    def __call__(self, path: str) -> bool:
+    def __call__(self, path: str) -> Path:
         self.asked.append(path)
-        return True
+        return Path(path)
 
 
 def test_the_only_file_that_is_looked_for_is_the_runbook() -> None:
     recorder = _Recorder()
-    read(text_of(good()), file_exists=recorder)
+    read(text_of(good()), find_file=recorder)
     assert recorder.asked == ["runbooks/trial.md"]
 
 

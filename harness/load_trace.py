@@ -1,0 +1,147 @@
+"""A recorded trace of arrivals: a CSV file with the instants of requests, or with a rate curve. Reads, checks, no more.
+
+The harness reads it to know what a profile will offer, the load child to offer it: both must see the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.model.errors import SpecError
+from harness.model.load import Arrivals, LoadProfile, Stage
+
+DUE, RATE = "t_s", "rps"
+BURST = "burst"
+ROWS_MAX = 5_000_000
+_DUE_REMEDY = "one column t_s with the instants of requests, in seconds from 0, rising"
+_RATE_REMEDY = "columns t_s,rps: instants in seconds from 0, rising, and the rate that holds there"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a file says.
+
+    Attributes:
+        due_s: Instants of requests, rising; empty for a rate curve.
+        curve: Instants and rates of a rate curve, or empty.
+    """
+
+    due_s: npt.NDArray[np.float64]
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+def read_trace(path: str) -> Trace:
+    """Read a trace.
+
+    Raises:
+        SpecError: It cannot be read, or line N is not what it must be.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            rows = csv.reader(stream)
+            header = [name.strip() for name in next(rows, [])]
+            if header not in ([DUE], [DUE, RATE]):
+                raise _wrong(
+                    path, 1, f"the columns are {','.join(header) or 'none'}", f"{_DUE_REMEDY}; or {_RATE_REMEDY}"
+                )
+            values = list(_values(path, rows, len(header)))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SpecError(path, "", f"the trace cannot be read: {error}", "name a readable CSV file") from error
+    if not values:
+        raise _wrong(path, 1, "the trace is empty", _DUE_REMEDY)
+    if len(header) == 1:
+        return Trace(np.array([row[0] for row in values]))
+    if len(values) == 1:
+        raise _wrong(path, 2, "a rate curve needs two instants", _RATE_REMEDY)
+    return Trace(np.empty(0), tuple((row[0], row[1]) for row in values))
+
+
+def _values(path: str, rows: Iterator[list[str]], width: int) -> Iterator[tuple[float, ...]]:
+    before_s = 0.0
+    for line, row in enumerate(rows, 2):
+        if not row:
+            continue
+        values = tuple(_number(text) for text in row)
+        if len(values) != width or not all(math.isfinite(value) and value >= 0 for value in values):
+            raise _wrong(
+                path, line, f"{','.join(row)!r} is not {width} numbers from 0 on", "write plain seconds and rates"
+            )
+        if values[0] < before_s:
+            raise _wrong(path, line, f"{values[0]:g} s comes after {before_s:g} s", "instants must rise")
+        if line > ROWS_MAX:
+            raise _wrong(path, line, f"more than {ROWS_MAX} lines", "give a rate curve instead")
+        before_s = values[0]
+        yield values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _wrong(path: str, line: int, problem: str, remedy: str) -> SpecError:
+    return SpecError(path, f"line {line}", problem, remedy)
+
+
+def with_trace(profile: LoadProfile, path: Path) -> LoadProfile:
+    """Return the profile with a recording in it.
+
+    A rate curve becomes the burst's own rate; the stages around it stay. Recorded instants are the whole load, from the
+    first stage to the last: the stages keep their lengths (the burst takes what is left) and get the means that were
+    recorded.
+
+    Raises:
+        SpecError: The trace cannot be read, or is too short for the profile's stages.
+    """
+    trace = read_trace(str(path))
+    if trace.curve:
+        burst = _curve_stage(trace)
+        return replace(profile, stages=tuple(burst if s.name == BURST else s for s in profile.stages))
+    length_s = math.floor(float(trace.due_s[-1])) + 1
+    per_second, _ = np.histogram(trace.due_s, bins=np.arange(length_s + 1))
+    return replace(
+        profile,
+        stages=_recorded_stages(profile, path, trace.due_s, length_s),
+        arrivals=Arrivals.TRACE.value,
+        trace_file=str(path),
+        trace_scale=1.0,
+        trace_peak_rps=float(per_second.max()),
+    )
+
+
+def _recorded_stages(
+    profile: LoadProfile, path: Path, due_s: npt.NDArray[np.float64], length_s: int
+) -> tuple[Stage, ...]:
+    others_s = sum(stage.duration_s for stage in profile.stages if stage.name != BURST)
+    if length_s <= others_s:
+        problem = f"{length_s} s of recording leave nothing for the burst beside {others_s:g} s of other stages"
+        raise SpecError(str(path), "t_s", problem, "record longer, or shorten the others with load.stages")
+    made, begin_s = [], 0.0
+    for stage in profile.stages:
+        end_s = begin_s + (length_s - others_s if stage.name == BURST else stage.duration_s)
+        first, last = np.searchsorted(due_s, (begin_s, end_s))
+        mean_rps = float(last - first) / (end_s - begin_s)
+        made.append(Stage(stage.name, end_s - begin_s, mean_rps, mean_rps))
+        begin_s = end_s
+    return tuple(made)
+
+
+def _curve_stage(trace: Trace) -> Stage:
+    """Return a rate curve at equally spaced instants, no wider than its own closest ones (at most 10,000)."""
+    times = np.array([t_s for t_s, _ in trace.curve])
+    rates = np.array([rps for _, rps in trace.curve])
+    times = times - times[0]
+    closest_s = min((b - a for a, b in pairwise(times) if b > a), default=float(times[-1]))
+    points = min(max(round(float(times[-1]) / closest_s) + 1, 2), 10_000)
+    knots = np.interp(np.linspace(0.0, float(times[-1]), points), times, rates)
+    return Stage(BURST, float(times[-1]), float(knots[0]), float(knots[-1]), tuple(float(k) for k in knots))

@@ -1,0 +1,47 @@
+"""The ``load`` block of an experiment: a named profile, and what the file changes about it. Reads but a named trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.load_trace import with_trace
+from harness.model.errors import SpecError
+from harness.model.load import LoadProfile
+from harness.model.time import parse_duration_s
+
+
+def planned_load(
+    profile: LoadProfile, written: Mapping[str, Any], find_file: Callable[[str], Path | None]
+) -> LoadProfile:
+    """Return the profile as the experiment wants it.
+
+    Args:
+        profile: The named one.
+        written: The block, valid by its schema.
+        find_file: Finds a file by its path from the project or from the experiment's folder.
+
+    Raises:
+        SpecError: ``key`` is the key within the block.
+    """
+    durations_s = {name: parse_duration_s(text) for name, text in written.get("stages", {}).items()}
+    try:
+        load = profile.with_durations(durations_s)
+    except ValueError as error:
+        raise SpecError("", "stages", str(error), "see PROFILES") from error
+    if "arrivals" in written:
+        load = replace(load, arrivals=written["arrivals"])
+    if "trace" in written:
+        load = with_trace(load, _trace_file(written["trace"], find_file))
+    return load.scaled(written.get("scale", 1.0))
+
+
+def _trace_file(name: str, find_file: Callable[[str], Path | None]) -> Path:
+    found = find_file(name)
+    if found is None:
+        raise SpecError(
+            "", "trace", f"there is no file {name}", "name it from the project's folder or from this file's"
+        )
+    return found.resolve()
