@@ -56,6 +56,10 @@ mutation: $(VENV)/.dev  ## mutate assertions and model, and count what the tests
 	$(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
 
+.PHONY: mutation-sample
+mutation-sample: $(VENV)/.dev  ## the same from a random sample, with its 95 % interval (ARGS="--sample 300 --seed 1")
+	$(BIN)/python -m tests.bench.mutation_sample $(ARGS)
+
 .PHONY: bench-kill
 bench-kill: $(VENV)/.dev test-packages  ## the kill matrix: 200 runs on light testbeds, 30 on the full one (hours)
 	$(BIN)/python -m testbed build core
