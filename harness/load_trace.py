@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,9 +21,12 @@ from harness.model.load import Arrivals, LoadProfile, Stage
 
 DUE, RATE = "t_s", "rps"
 BURST = "burst"
-ROWS_MAX = 5_000_000
+ROWS_MAX, RATES_MAX = 1_000_000, 10_000
+LENGTH_MAX_S = 86_400.0
+"""Nobody waits a day for a game day: what is longer has other numbers in its column, such as a wall clock's."""
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 _DUE_REMEDY = "one column t_s with the instants of requests, in seconds from 0, rising"
-_RATE_REMEDY = "columns t_s,rps: instants in seconds from 0, rising, and the rate that holds there"
+_RATE_REMEDY = "columns t_s,rps: instants in seconds from 0, rising, and the rate there (a t_s given twice is a step)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +49,41 @@ def read_trace(path: str) -> Trace:
         SpecError: It cannot be read, or line N is not what it must be.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as stream:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream)
             header = [name.strip() for name in next(rows, [])]
             if header not in ([DUE], [DUE, RATE]):
                 raise _wrong(
                     path, 1, f"the columns are {','.join(header) or 'none'}", f"{_DUE_REMEDY}; or {_RATE_REMEDY}"
                 )
-            values = list(_values(path, rows, len(header)))
+            if len(header) == 1:
+                return Trace(_instants(path, rows))
+            return Trace(np.empty(0), _rates(path, rows))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SpecError(path, "", f"the trace cannot be read: {error}", "name a readable CSV file") from error
-    if not values:
+
+
+def _instants(path: str, rows: Iterator[list[str]]) -> npt.NDArray[np.float64]:
+    found = np.fromiter((row[0] for row in _values(path, rows, 1, ROWS_MAX)), dtype=np.float64)
+    if not len(found):
         raise _wrong(path, 1, "the trace is empty", _DUE_REMEDY)
-    if len(header) == 1:
-        return Trace(np.array([row[0] for row in values]))
-    if len(values) == 1:
-        raise _wrong(path, 2, "a rate curve needs two instants", _RATE_REMEDY)
-    return Trace(np.empty(0), tuple((row[0], row[1]) for row in values))
+    return found
 
 
-def _values(path: str, rows: Iterator[list[str]], width: int) -> Iterator[tuple[float, ...]]:
+def _rates(path: str, rows: Iterator[list[str]]) -> tuple[tuple[float, float], ...]:
+    found = tuple((row[0], row[1]) for row in _values(path, rows, 2, RATES_MAX))
+    if not found:
+        raise _wrong(path, 1, "the trace is empty", _RATE_REMEDY)
+    if found[0][0] > 0:
+        raise _wrong(path, 2, f"the curve begins at {found[0][0]:g} s, and no rate is known before", _RATE_REMEDY)
+    if found[-1][0] <= 0:
+        raise _wrong(path, len(found) + 1, "a rate curve needs two instants", _RATE_REMEDY)
+    if not any(rps > 0 for _, rps in found):
+        raise _wrong(path, len(found) + 1, "every rate is 0", "a load that asks for nothing proves nothing")
+    return found
+
+
+def _values(path: str, rows: Iterator[list[str]], width: int, rows_max: int) -> Iterator[tuple[float, ...]]:
     before_s = 0.0
     for line, row in enumerate(rows, 2):
         if not row:
@@ -76,17 +95,16 @@ def _values(path: str, rows: Iterator[list[str]], width: int) -> Iterator[tuple[
             )
         if values[0] < before_s:
             raise _wrong(path, line, f"{values[0]:g} s comes after {before_s:g} s", "instants must rise")
-        if line > ROWS_MAX:
-            raise _wrong(path, line, f"more than {ROWS_MAX} lines", "give a rate curve instead")
+        if values[0] > LENGTH_MAX_S:
+            raise _wrong(path, line, f"{values[0]:.0f} s is more than a day", "count t_s from the trace's own start")
+        if line > rows_max + 1:
+            raise _wrong(path, line, f"more than {rows_max} rows", "cut the recording, or write fewer rates")
         before_s = values[0]
         yield values
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
 
 
 def _wrong(path: str, line: int, problem: str, remedy: str) -> SpecError:

@@ -58,7 +58,7 @@ def class_choices(profile: LoadProfile, seed: int, first_number: int, count: int
         return np.zeros(count, dtype=np.intp)
     bounds = np.cumsum(np.fromiter(profile.user_classes.values(), dtype=np.float64))
     first, last = first_number // BLOCK, (first_number + count - 1) // BLOCK
-    draws = np.concatenate([_random(seed, _CLASSES, block).random(BLOCK) for block in range(first, last + 1)])
+    draws = np.concatenate([_uniform(seed, _CLASSES, block, BLOCK) for block in range(first, last + 1)])
     mine = draws[first_number - first * BLOCK :][:count]
     chosen: npt.NDArray[np.intp] = np.searchsorted(bounds, mine * bounds[-1], side="right")
     return chosen
@@ -72,8 +72,8 @@ class CumulativeCount:
         self._from = np.array([piece.from_rps for piece in pieces])
         self._width_s = np.array([piece.duration_s for piece in pieces])
         self._slope = (np.array([piece.to_rps for piece in pieces]) - self._from) / self._width_s
-        whole = self._from * self._width_s + self._slope * self._width_s**2 / 2
-        self._ends = np.cumsum(whole)
+        self._whole = self._from * self._width_s + self._slope * self._width_s**2 / 2
+        self._ends = np.cumsum(self._whole)
         self._begins = np.concatenate([[0.0], self._ends[:-1]])
         self._starts_s = np.concatenate([[0.0], np.cumsum(self._width_s)[:-1]])
 
@@ -87,7 +87,7 @@ class CumulativeCount:
         piece = np.searchsorted(self._ends, counts, side="right")
         beyond = piece >= len(self._ends)
         piece = np.minimum(piece, len(self._ends) - 1)
-        left = counts - self._begins[piece]
+        left = np.minimum(counts - self._begins[piece], self._whole[piece])
         root = np.sqrt(np.maximum(self._from[piece] ** 2 + 2 * self._slope[piece] * left, 0.0))
         divisor = self._from[piece] + root
         within_s = np.divide(2 * left, divisor, out=np.zeros_like(left), where=divisor > 0)
@@ -95,15 +95,20 @@ class CumulativeCount:
         return np.where(beyond, np.inf, due_s)
 
 
-def _random(seed: int, stream: int, block: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed % 2**63, stream, block])))
+def _uniform(seed: int, stream: int, block: int, count: int) -> Floats:
+    """Return numbers from 0 to below 1.
+
+    From the raw bits, which numpy promises to keep: workers with another version of it must see the same arrivals.
+    """
+    bits = np.random.Philox(np.random.SeedSequence([seed % 2**63, stream, block])).random_raw(count)
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _even_counts(seed: int) -> Iterator[Floats]:
     """Yield one place within each unit of the count: less than one off the integral, and in step with nothing."""
     block = 0
     while True:
-        yield block * BLOCK + np.arange(BLOCK) + _random(seed, _TIMES, block).random(BLOCK)
+        yield block * BLOCK + np.arange(BLOCK) + _uniform(seed, _TIMES, block, BLOCK)
         block += 1
 
 
@@ -111,23 +116,27 @@ def _poisson_counts(seed: int) -> Iterator[Floats]:
     """Yield a Poisson process of rate one; through the inverse of the integral it gets the profile's rate."""
     block, last = 0, 0.0
     while True:
-        counts = last + np.cumsum(_random(seed, _TIMES, block).exponential(size=BLOCK))
+        counts = last - np.cumsum(np.log1p(-_uniform(seed, _TIMES, block, BLOCK)))
         yield counts
         block, last = block + 1, float(counts[-1])
 
 
 def _recorded(profile: LoadProfile, seed: int) -> Iterator[Floats]:
-    """Yield recorded instants, each as many times as the scale says: by chance for its fraction, spread to the next."""
-    due_s = read_trace(profile.trace_file).due_s
+    """Yield recorded instants, each as many times as the scale says: itself, and copies until the next one.
+
+    Copies are dealt out by the count so far, not by a draw each: from one recorded instant to any other they are within
+    one of the scaled recording, so that a small scale gives no other load by chance. The seed says where it begins.
+    """
+    due_s, scale = read_trace(profile.trace_file).due_s, profile.trace_scale
+    begin = float(_uniform(seed, _COPIES, 0, 1)[0])
     for block in range(0, len(due_s), BLOCK):
-        here, random = due_s[block : block + BLOCK], _random(seed, _COPIES, block // BLOCK)
-        copies = np.floor(profile.trace_scale + random.random(len(here))).astype(np.intp)
-        nearest_s = np.diff(due_s[block : block + BLOCK + 1], append=due_s[-1:])[: len(here)]
-        spread = random.random(int(copies.sum())) * np.repeat(nearest_s, copies)
-        alone = np.repeat(copies <= 1, copies)
-        found = np.sort(np.repeat(here, copies) + np.where(alone, 0.0, spread))
-        if len(found):
-            yield found
+        here = due_s[block : block + BLOCK]
+        copies = np.diff(np.floor(np.arange(block, block + len(here) + 1) * scale + begin)).astype(np.intp)
+        gaps_s = np.diff(due_s[block : block + BLOCK + 1], append=due_s[-1:])[: len(here)]
+        shares = _uniform(seed, _COPIES, block + 1, int(copies.sum()))
+        shares[(np.cumsum(copies) - copies)[copies > 0]] = 0.0
+        if len(shares):
+            yield np.sort(np.repeat(here, copies) + shares * np.repeat(gaps_s, copies))
 
 
 __all__ = ["BLOCK", "CumulativeCount", "arrival_chunks", "class_choices"]
