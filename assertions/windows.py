@@ -81,7 +81,10 @@ def offered_requests(stage: Stage, from_s: float, to_s: float) -> float:
 
 def _rates_from(stage: Stage, at_s: float) -> tuple[float, float]:
     """Return the rate at an instant within a stage, and the lowest one from there to the stage's end."""
-    rates, width_s = stage.rates_rps, stage.duration_s / (len(stage.rates_rps) - 1)
-    place = min(int(at_s / width_s), len(rates) - 2)
-    rate_rps = rates[place] + (rates[place + 1] - rates[place]) * (at_s / width_s - place)
-    return rate_rps, min(rate_rps, *rates[place + 1 :])
+    rates, since_s = [], at_s
+    for piece in stage.pieces():
+        if since_s < piece.duration_s:
+            share = max(since_s, 0.0) / piece.duration_s
+            rates += [piece.from_rps + (piece.to_rps - piece.from_rps) * share, piece.to_rps]
+        since_s -= piece.duration_s
+    return (rates[0], min(rates)) if rates else (stage.to_rps, stage.to_rps)

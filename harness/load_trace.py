@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +122,7 @@ def with_trace(profile: LoadProfile, path: Path) -> LoadProfile:
     """
     trace = read_trace(str(path))
     if trace.curve:
-        burst = _curve_stage(trace)
+        burst = Stage.through(BURST, trace.curve)
         return replace(profile, stages=tuple(burst if s.name == BURST else s for s in profile.stages))
     length_s = math.floor(float(trace.due_s[-1])) + 1
     per_second, _ = np.histogram(trace.due_s, bins=np.arange(length_s + 1))
@@ -152,14 +151,3 @@ def _recorded_stages(
         made.append(Stage(stage.name, end_s - begin_s, mean_rps, mean_rps))
         begin_s = end_s
     return tuple(made)
-
-
-def _curve_stage(trace: Trace) -> Stage:
-    """Return a rate curve at equally spaced instants, no wider than its own closest ones (at most 10,000)."""
-    times = np.array([t_s for t_s, _ in trace.curve])
-    rates = np.array([rps for _, rps in trace.curve])
-    times = times - times[0]
-    closest_s = min((b - a for a, b in pairwise(times) if b > a), default=float(times[-1]))
-    points = min(max(round(float(times[-1]) / closest_s) + 1, 2), 10_000)
-    knots = np.interp(np.linspace(0.0, float(times[-1]), points), times, rates)
-    return Stage(BURST, float(times[-1]), float(knots[0]), float(knots[-1]), tuple(float(k) for k in knots))

@@ -68,7 +68,9 @@ def job_from_plain(data: Mapping[str, Any]) -> LoadJob:
     """Build a job from plain values, as ``asdict`` makes them."""
     plan = dict(data["plan"])
     profile = dict(plan.pop("profile"))
-    stages = tuple(Stage(**{**stage, "curve": tuple(stage.get("curve", ()))}) for stage in profile.pop("stages"))
+    stages = tuple(
+        Stage(**{**stage, "curve": tuple(map(tuple, stage.get("curve", ())))}) for stage in profile.pop("stages")
+    )
     headers = tuple(plan.pop("header_names", ()))
     workers = LoadWorkers(**plan.pop("workers", {}))
     whole = LoadPlan(profile=LoadProfile(stages=stages, **profile), header_names=headers, workers=workers, **plan)

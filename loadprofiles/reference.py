@@ -27,12 +27,12 @@ TRACE = Path(__file__).parent / "traces" / "evaluation-night.csv"
 
 def day_stages(mean_rps: float = MEAN_RPS, day_s: float = DAY_S) -> tuple[Stage, ...]:
     """Return one turn of the daily curve: night, morning, day and evening as the stages that the conductor knows."""
-    parts = ((name, to - start, sine(mean_rps, DAY_SWING_RATIO, start, to)) for name, start, to in DAY_CUTS)
-    return tuple(_curved(name, share * day_s, curve) for name, share, curve in parts)
-
-
-def _curved(name: str, duration_s: float, curve: tuple[float, ...]) -> Stage:
-    return Stage(name, duration_s, curve[0], curve[-1], curve)
+    return tuple(
+        Stage.through(
+            name, sine(mean_rps, DAY_SWING_RATIO, duration_s=(to - start) * day_s, from_turn=start, to_turn=to)
+        )
+        for name, start, to in DAY_CUTS
+    )
 
 
 def _peak(name: str, peak_rps: float) -> LoadProfile:
@@ -45,8 +45,8 @@ def _with_spikes(stages: tuple[Stage, ...], spike_rps: float, *, every_s: float,
     """Return the stages with spikes on top of their burst."""
 
     def spiky(burst: Stage) -> Stage:
-        rates = {"duration_s": burst.duration_s, "every_s": every_s, "width_s": width_s}
-        return _curved(burst.name, burst.duration_s, spike_train(burst.from_rps, spike_rps, **rates))
+        train = spike_train(burst.from_rps, spike_rps, duration_s=burst.duration_s, every_s=every_s, width_s=width_s)
+        return Stage.through(burst.name, train)
 
     return tuple(spiky(stage) if stage.name == "burst" else stage for stage in stages)
 

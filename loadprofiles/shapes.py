@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from harness.model.load import Stage
 
@@ -26,32 +27,40 @@ def burst_stages(
     )
 
 
-def sine(mean_rps: float, swing_ratio: float, from_turn: float, to_turn: float, points: int = 49) -> tuple[float, ...]:
-    """Return the rates of a part of a sine wave, for `Stage.curve`.
+Points = tuple[tuple[float, float], ...]
+"""(Seconds, rate), for `Stage.through`."""
 
-    Between its points the wave is straight: with 48 pieces a turn it is off by 0.2 % of the swing at most.
+
+def sine(
+    mean_rps: float, swing_ratio: float, *, duration_s: float, from_turn: float, to_turn: float, pieces: int = 48
+) -> Points:
+    """Return a part of a sine wave.
+
+    Between its points the wave is straight, and never further off than ``(pi * turns / pieces) ** 2 / 2`` of its swing:
+    0.2 % for a whole turn in 48 pieces. Over a whole turn the mean is exact.
 
     Args:
         mean_rps: Its mean over a whole turn.
         swing_ratio: How far it swings to each side of the mean, as a share of it; at most 1.
+        duration_s: Length of the part.
         from_turn: Where the part begins, in turns from the lowest point.
         to_turn: Where it ends.
-        points: Rates to return, both ends included.
+        pieces: How many straight pieces it has.
     """
-    turns = (from_turn + (to_turn - from_turn) * n / (points - 1) for n in range(points))
-    return tuple(mean_rps * (1 - swing_ratio * math.cos(2 * math.pi * turn)) for turn in turns)
+    shares = [n / pieces for n in range(pieces + 1)]
+    turns = [from_turn + (to_turn - from_turn) * share for share in shares]
+    rates = [mean_rps * (1 - swing_ratio * math.cos(2 * math.pi * turn)) for turn in turns]
+    return tuple((share * duration_s, rps) for share, rps in zip(shares, rates, strict=True))
 
 
-def spike_train(
-    base_rps: float, spike_rps: float, *, duration_s: float, every_s: float, width_s: float, step_s: float = 1.0
-) -> tuple[float, ...]:
-    """Return the rates of spikes, for `Stage.curve`: each rises and falls within ``step_s``.
-
-    The first one begins after ``every_s - width_s``.
-    """
-    steps = round(duration_s / step_s)
-    spikes = ((n * step_s) % every_s >= every_s - width_s - 1e-9 for n in range(steps))
-    return (*(spike_rps if on else base_rps for on in spikes), base_rps)
+def spike_train(base_rps: float, spike_rps: float, *, duration_s: float, every_s: float, width_s: float) -> Points:
+    """Return spikes, each at the end of its ``every_s`` and straight up and down; exact."""
+    points = [(0.0, base_rps)]
+    for number in range(1, math.floor(duration_s / every_s + 1e-9) + 1):
+        end_s = min(number * every_s, duration_s)
+        edges_s = (end_s - width_s, end_s - width_s, end_s, end_s)
+        points += zip(edges_s, (base_rps, spike_rps, spike_rps, base_rps), strict=True)
+    return (*points, (duration_s, base_rps))
 
 
 def duration_s(stages: Sequence[Stage]) -> float:
@@ -63,7 +72,8 @@ def stage_name_at(stages: Sequence[Stage], t_s: float) -> str:
     """Return the stage that is on at ``t_s`` seconds after the start: ``idle`` before, ``ended`` after."""
     if t_s < 0:
         return IDLE
-    return next((stage.name for stage, start_s in _placed(stages) if t_s < start_s + stage.duration_s), ENDED)
+    ends_s = accumulate(stage.duration_s for stage in stages)
+    return next((stage.name for stage, end_s in zip(stages, ends_s, strict=True) if t_s < end_s), ENDED)
 
 
 def rate_at(stages: Sequence[Stage], t_s: float) -> float:

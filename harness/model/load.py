@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -46,6 +46,10 @@ class Arrivals(StrEnum):
     TRACE = "trace"
 
 
+STEP_SHARE = 1e-12
+"""Points of a curve that are no further apart are a step: nothing can be asked for in between."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stretch of load: the arrival rate goes linearly from ``from_rps`` to ``to_rps`` within ``duration_s``.
@@ -55,31 +59,51 @@ class Stage:
         duration_s: Its length.
         from_rps: Rate at its start.
         to_rps: Rate at its end.
-        curve: Where the rate does not go straight: rates at equally spaced instants from the start to the end, both
-            included; linear in between.
+        curve: Where the rate does not go straight: the points in between, as (share of the length, rate), so that a
+            stage which is made longer keeps its form. Linear from point to point; a share given twice is a step.
+
+    Raises:
+        ValueError: The points do not rise, or lie outside the stage.
     """
 
     name: str
     duration_s: float
     from_rps: float
     to_rps: float
-    curve: tuple[float, ...] = ()
+    curve: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse points that have no place: what they ask for would be lost."""
+        shares = [share for share, _ in self.points]
+        if not all(one <= other for one, other in pairwise(shares)):
+            raise ValueError(f"the points of stage {self.name} do not rise from 0 to 1")
+
+    @classmethod
+    def through(cls, name: str, points: Sequence[tuple[float, float]]) -> Stage:
+        """Return the stage that goes through points of (seconds, rate); the first is at 0 s, the last is its end."""
+        duration_s = points[-1][0]
+        curve = tuple((t_s / duration_s, rps) for t_s, rps in points[1:-1])
+        return cls(name, duration_s, points[0][1], points[-1][1], curve)
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """Where it starts, what it goes through and where it ends, as (share of the length, rate)."""
+        return ((0.0, self.from_rps), *self.curve, (1.0, self.to_rps))
 
     @property
     def rates_rps(self) -> tuple[float, ...]:
-        """Rates at equally spaced instants, from the start to the end."""
-        return self.curve or (self.from_rps, self.to_rps)
+        """Rates from the start to the end; in between it is never above nor below its neighbours."""
+        return tuple(rps for _, rps in self.points)
 
     def pieces(self) -> Iterator[Stage]:
         """Yield the straight pieces that it consists of, in order."""
-        rates = self.rates_rps
-        width_s = self.duration_s / (len(rates) - 1)
-        for from_rps, to_rps in pairwise(rates):
-            yield Stage(self.name, width_s, from_rps, to_rps)
+        for (from_share, from_rps), (to_share, to_rps) in pairwise(self.points):
+            if to_share - from_share > STEP_SHARE:
+                yield Stage(self.name, (to_share - from_share) * self.duration_s, from_rps, to_rps)
 
     def scaled(self, scale: float) -> Stage:
         """Return it with every rate multiplied."""
-        curve = tuple(rate * scale for rate in self.curve)
+        curve = tuple((share, rps * scale) for share, rps in self.curve)
         return replace(self, from_rps=self.from_rps * scale, to_rps=self.to_rps * scale, curve=curve)
 
 
@@ -169,12 +193,14 @@ class LoadWorkers:
             themselves (docs/load.md), and the load starts once all are there.
         listen_host: Where the load child listens for them.
         listen_port: 0: any free port.
+        pool: Of pods: the pool of nodes they are pinned to, where no fault hits them; empty: any node.
     """
 
     count: int = 1
     placement: str = "local"
     listen_host: str = "127.0.0.1"
     listen_port: int = 0
+    pool: str = ""
 
 
 ONE_HERE = LoadWorkers()

@@ -22,10 +22,10 @@ from loadprofiles.profiles import PROFILES
 from loadprofiles.reference import MEAN_RPS, REQUESTS_PER_MONTH, day_stages
 
 rates = st.floats(0, 300, allow_nan=False)
-curves = st.lists(rates, min_size=2, max_size=6).map(tuple)
+curves = st.lists(st.tuples(st.floats(0, 1), rates), max_size=6).map(sorted).map(tuple)
 stage = st.one_of(
     st.builds(Stage, st.sampled_from(["baseline", "burst"]), st.floats(0.5, 30), rates, rates),
-    st.builds(lambda d, c: Stage("burst", d, c[0], c[-1], c), st.floats(0.5, 30), curves),
+    st.builds(Stage, st.just("burst"), st.floats(0.5, 30), rates, rates, curves),
 )
 stages = st.lists(stage, min_size=1, max_size=3).map(tuple)
 
@@ -127,7 +127,7 @@ def test_a_curve_is_stretched_and_scaled_as_a_whole() -> None:
     longer = next(one for one in profile.with_durations({"burst": 240.0}).scaled(2.0).stages if one.name == "burst")
     assert longer.duration_s == 2 * burst.duration_s
     assert shapes.arrivals_until((longer,), 240) == pytest.approx(4 * shapes.arrivals_until((burst,), 120))
-    assert longer.curve == tuple(2 * rate for rate in burst.curve)
+    assert longer.points == tuple((share, 2 * rps) for share, rps in burst.points)
 
 
 # Traces --------------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_a_scaled_recording_has_as_many_more_arrivals_at_the_same_times(scale: f
 def test_a_rate_curve_becomes_the_burst(tmp_path: Path) -> None:
     profile = with_trace(BASE, trace_file(tmp_path, "t_s,rps\n0,2\n10,12\n20,2\n"))
     burst = next(one for one in profile.stages if one.name == "burst")
-    assert (burst.duration_s, burst.curve, profile.peak_rps) == (20.0, (2.0, 12.0, 2.0), 12.0)
+    assert (burst.duration_s, burst.rates_rps, profile.peak_rps) == (20.0, (2.0, 12.0, 2.0), 12.0)
     assert profile.arrivals == Arrivals.EVEN
     assert shapes.arrivals_until((burst,), 20) == pytest.approx(140)
 
