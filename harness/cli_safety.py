@@ -91,4 +91,18 @@ def reaper_command(target: str | None, manifest: bool, image: str | None, settin
     return reaper_main.main([*argv, "--commands-from", settings, "--target", name])
 
 
-COMMANDS = (recover_command, halt_command, reaper_command)
+@click.command("load-workers")
+@_target
+@click.option("--image", metavar="IMAGE", required=True, help="An image in which this project is installed.")
+@click.option("--master", metavar="HOST", help="Where pods reach this machine; default: listen_host of the target.")
+@_settings
+def load_workers_command(target: str | None, image: str, master: str | None, settings: str) -> int:
+    """Print a Deployment of pods that make the target's load, for kubectl apply."""
+    from harness.deploy.load_workers import manifest_text  # noqa: PLC0415 - as the others
+
+    found = resolve_target(load_settings(Path(settings)), _chosen(settings, target))
+    click.echo(manifest_text(found, image, master or found.load_workers.listen_host), nl=False)
+    return 0
+
+
+COMMANDS = (recover_command, halt_command, reaper_command, load_workers_command)

@@ -75,6 +75,8 @@ class LoadWorkersSetting(_Strict):
     listen_host: str = Field("127.0.0.1", min_length=1, description="where the load child listens for them")
     listen_port: int = Field(0, ge=0, le=65535, description="0: any free port")
 
+    pool: str = Field("", description="pool of nodes that the pods are pinned to, away from the faults")
+
     @model_validator(mode="after")
     def _can_be_found(self) -> Self:
         if self.placement == "cluster" and not self.listen_port:

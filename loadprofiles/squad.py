@@ -55,6 +55,23 @@ class Member:
     lost: bool = False
 
 
+class LeadRunner(MasterRunner):
+    """Locust's master that takes no newcomer once the load is on.
+
+    Locust would spread the users anew over a worker that joins, and stop some in the middle of their requests.
+
+    Attributes:
+        closed: Whether newcomers are left waiting, for the next load.
+    """
+
+    closed = False
+
+    def handle_message(self, client_id: str, msg: Any) -> None:
+        """Handle what a worker says; see Locust."""
+        if not (self.closed and msg.type == "client_ready" and client_id not in self.clients):
+            super().handle_message(client_id, msg)
+
+
 class Squad:
     """Runs one load with several workers."""
 
@@ -71,14 +88,15 @@ class Squad:
         self._engine = Engine(job, front, environ)  # for its classes and its checks: it never runs here
         self._runner = self._open(job)
 
-    def _open(self, job: LoadJob) -> MasterRunner:
+    def _open(self, job: LoadJob) -> LeadRunner:
         environment = self._engine.environment
         environment.parsed_options = _options()
         try:
-            runner = environment.create_master_runner(job.plan.workers.listen_host, job.plan.workers.listen_port)
+            runner = LeadRunner(environment, job.plan.workers.listen_host, job.plan.workers.listen_port)
         except SystemExit as error:  # so Locust says that the port is taken
             where = f"{job.plan.workers.listen_host}:{job.plan.workers.listen_port}"
             raise PlanRefused(f"the load's port {where} is taken", "name another one, or 0 for any") from error
+        environment.runner = runner
         listeners = {line.HELLO: self._on_hello, line.PING: self._on_ping, line.SAY: self._on_say}
         for word, listener in listeners.items():
             runner.register_message(word, self._guarded(listener))
@@ -146,6 +164,7 @@ class Squad:
                 raise PlanRefused(f"{there} of {wanted} load workers came{why}", "see logs/locust.log")
 
     def _spawn_users(self) -> None:
+        self._runner.closed = True
         users = sum(users_by_class(self._job.plan.profile).values())
         self._runner.start(users, spawn_rate=users)
 

@@ -14,9 +14,12 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import click
 import gevent
 import gevent.event
 from locust.env import Environment
@@ -158,18 +161,40 @@ class Worker:
         self._went.set({})
 
 
-def main(host: str, port: int) -> int:
-    """Run one worker."""
+@click.command()
+@click.argument("host")
+@click.argument("port", type=int)
+@click.option("--stay", is_flag=True, help="Wait for the next load after each one, as a pod does.")
+@click.option("--ready-file", type=Path, help="Is there while this worker can take a load.")
+def main(host: str, port: int, stay: bool, ready_file: Path | None) -> None:
+    """Make load when the load child at HOST:PORT has some."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if "KUBERNETES_SERVICE_HOST" not in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     token = os.environ.get(TOKEN_VARIABLE, "")
     if not token:
-        log.error("%s is not set: the load child would not listen", TOKEN_VARIABLE)
-        return 4
-    return Worker(host, port, token).run()
+        raise click.UsageError(f"{TOKEN_VARIABLE} is not set: the load child would not listen")
+    if not stay:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(Worker(host, port, token).run())
+    _await_master(host, port, ready_file)
+    with suppress(gevent.Timeout):  # it went away again before it had a load for us
+        Worker(host, port, token).run()
+    again = [sys.executable, "-m", "loadprofiles.worker", *sys.argv[1:]]
+    os.execv(sys.executable, again)  # noqa: S606 - a clean process for each load
+
+
+def _await_master(host: str, port: int, ready_file: Path | None) -> None:
+    """Wait until somebody listens there: between two loads nobody does."""
+    if ready_file is not None:
+        ready_file.touch()
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=LOOK_EVERY_S * 8).close()
+        except OSError:
+            gevent.sleep(LOOK_EVERY_S)
+        else:
+            return
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    main()
