@@ -244,9 +244,13 @@ def observation_complete(record: Record) -> Assumption:
             "see the watch events in events.jsonl",
         )
     holes = [e for e in watches if e.detail.get("state") in {"hole", "lost"} and window.contains(e.t_s)]
-    told = [f"the watch of {e.subject} had a hole at +{e.t_s:.0f}s ({e.detail.get('reason', '')})" for e in holes]
+    told = [f"the watch of {e.subject} {_ill(e)} at +{e.t_s:.0f}s ({e.detail.get('reason', '')})" for e in holes]
     remedy = "see why the API server could not be watched; run again" if holes else ""
     return Assumption(name, not holes, "; ".join(told) or "no watch had a hole", remedy)
+
+
+def _ill(watch: Event) -> str:
+    return "was lost" if watch.detail["state"] == "lost" else "had a hole"
 
 
 def run_completed(record: Record) -> Assumption:

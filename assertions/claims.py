@@ -112,7 +112,7 @@ def _series_check(claim: Claim, series: Series, harvest: SignalHarvest, window: 
     found = spans(steps_of_series(series, harvest.hole_max_s), window, claim.holds)
     answer = MODES[claim.mode](claim, found)
     who = f"{claim.signal}{{{', '.join(f'{k}={v}' for k, v in sorted(series.labels.items()))}}}"
-    told = f"{who}: {_extremes(series, window)}, {claim.text} for {longest_s(found, True):.0f} s on end at most"
+    told = f"{who}: {_extremes(series, window)}, {claim.text} for {longest_s(found, True):.0f} s on end (longest known)"
     if answer is None:
         unknown_s = sum(span.duration_s for span in found if span.holds is None)
         return unclear(f"{who}: unknown for {unknown_s:.0f} s of the window", "see why samples are missing", told)

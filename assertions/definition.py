@@ -120,7 +120,7 @@ def conclude(  # noqa: PLR0913 - the fields of a verdict
 def _reason(outcome: Outcome, telling: Sequence[Check]) -> str:
     if outcome is Outcome.PASS:
         return "every limit held"
-    return "; ".join(check.reason for check in telling) or "nothing was checked"
+    return "; ".join(dict.fromkeys(check.reason for check in telling)) or "nothing was checked"
 
 
 # Schemas -------------------------------------------------------------------------------------------------------------

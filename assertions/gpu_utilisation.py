@@ -114,7 +114,8 @@ def _trust_checks(
     if not np.isfinite(values).all():
         yield unclear(f"signal {source} has values that are no numbers", REMEDY)
     elif ((values < 0) | (values > most)).any():
-        yield unclear(f"signal {source} has values outside 0 to {most}, up to {values.max():.3g}", REMEDY)
+        odd = values.max() if values.max() > most else values.min()
+        yield unclear(f"signal {source} has values outside 0 to {most}, such as {odd:.3g}", REMEDY)
     limit_s = record.harvest.signals[source].hole_max_s
     gap_s = max(one.coverage(window, 1.0).gap_max_s for one in mine)
     if gap_s > limit_s:
