@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +44,20 @@ class Trace:
 
 
 def read_trace(path: str) -> Trace:
-    """Read a trace.
+    """Read a trace; one that was read already, and is the same file still, is not read again.
 
     Raises:
         SpecError: It cannot be read, or line N is not what it must be.
     """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise SpecError(path, "", f"the trace cannot be read: {error}", "name a readable CSV file") from error
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path: str, _mtime_ns: int, _size_bytes: int) -> Trace:
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream)
@@ -118,12 +129,16 @@ def with_trace(profile: LoadProfile, path: Path) -> LoadProfile:
     recorded.
 
     Raises:
-        SpecError: The trace cannot be read, or is too short for the profile's stages.
+        SpecError: The trace cannot be read, or does not fit the profile's stages.
     """
     trace = read_trace(str(path))
+    if sum(stage.name == BURST for stage in profile.stages) != 1:
+        raise SpecError(str(path), "", f"profile {profile.name} has no burst to play it in", "name another profile")
     if trace.curve:
         burst = Stage.through(BURST, trace.curve)
-        return replace(profile, stages=tuple(burst if s.name == BURST else s for s in profile.stages))
+        stages = tuple(burst if stage.name == BURST else stage for stage in profile.stages)
+        by_rate = Arrivals.EVEN.value if profile.arrivals == Arrivals.TRACE else profile.arrivals
+        return replace(profile, stages=stages, arrivals=by_rate, trace_file="", trace_scale=1.0, trace_peak_rps=0.0)
     length_s = math.floor(float(trace.due_s[-1])) + 1
     per_second, _ = np.histogram(trace.due_s, bins=np.arange(length_s + 1))
     return replace(

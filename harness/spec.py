@@ -345,9 +345,9 @@ class _Reading:
         try:
             return planned_load(profile, written, self._find_file)
         except SpecError as error:
-            inside = {"stages": "stages", "trace": "trace"}.get(error.key)
-            problem = error.problem if inside else f"{error.where}: {error.key}: {error.problem}"
-            self._wrong((*place, inside or "trace"), problem, error.remedy)
+            key = "trace" if error.where else error.key  # where: another file than this one
+            problem = ": ".join(part for part in (error.where, error.where and error.key, error.problem) if part)
+            self._wrong((*place, key), problem, error.remedy)
             return None
 
     def _judged(self) -> tuple[AssertionSpec, ...]:

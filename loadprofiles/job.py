@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from harness.model.load import LoadPlan, LoadProfile, LoadWorkers, Stage
+from harness.load_trace import read_trace
+from harness.model.errors import SpecError
+from harness.model.load import Arrivals, LoadPlan, LoadProfile, LoadWorkers, Stage
 
 HEADER_PREFIX = "GAMEDAY_HEADER_"
 DRAIN_MARGIN_S = 2.0
@@ -81,7 +83,7 @@ def check_plan(plan: LoadPlan) -> None:
     """Refuse a plan that no target allows.
 
     Raises:
-        PlanRefused: It is empty, or peaks above ``rate_max_rps``.
+        PlanRefused: It is empty, peaks above ``rate_max_rps``, or its trace cannot be read.
     """
     profile = plan.profile
     if profile.duration_s <= 0 or profile.peak_rps <= 0:
@@ -93,6 +95,18 @@ def check_plan(plan: LoadPlan) -> None:
         raise PlanRefused(problem, "lower load.scale in the experiment, or raise rate_max_rps in gameday.toml")
     if profile.request_timeout_s <= 0 or profile.users_max < 1 or not profile.user_classes:
         raise PlanRefused(f"profile {profile.name} has no users or no time-out", "see loadprofiles/profiles.py")
+    if profile.arrivals == Arrivals.TRACE:
+        _check_trace(profile.trace_file)
+
+
+def _check_trace(path: str) -> None:
+    """Read the recording before the load begins: later nobody could say that it is not there."""
+    try:
+        found = read_trace(path)
+    except SpecError as error:
+        raise PlanRefused(f"trace {error.where}: {error.key or 'file'}: {error.problem}", error.remedy) from error
+    if not len(found.due_s):
+        raise PlanRefused(f"trace {path} holds rates, not instants", "was it changed since the run began?")
 
 
 def resolve_host(host: str) -> Sequence[str]:
