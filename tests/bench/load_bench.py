@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from tests.bench.load_envoy import Counts, Server
-from tests.bench.load_ours import Result, Spec, running
+from tests.bench.load_ours import TIMEOUT_S, Result, Spec, running
 from tests.bench.load_reports import Report, UnreadableError
 from tests.bench.load_tools import Tool, Work
 from tests.bench.load_window import Meter, ToolError, Window, await_load, measure, started
@@ -106,10 +106,12 @@ class Bench:
                 return window
         raise ToolError(f"it ended before the window did (exit status {process.returncode})")
 
-    def ours(self, user: str, rate_rps: float, window_s: float, *, workers: int = 1) -> tuple[Window, Result, Counts]:
+    def ours(
+        self, user: str, rate_rps: float, window_s: float, *, workers: int = 1, timeout_s: float = TIMEOUT_S
+    ) -> tuple[Window, Result, Counts]:
         """Run our engine against Envoy at a constant rate and watch it for a while."""
         length_s = window_s + 2 * SETTLE_S
-        spec = self.spec(user, [("steady", length_s, rate_rps, rate_rps)], workers=workers)
+        spec = self.spec(user, [("steady", length_s, rate_rps, rate_rps)], workers=workers, timeout_s=timeout_s)
         before = self.server.counts()
         with running(spec, self.server_core) as load:
             window = self._settled(load.meter, window_s, load.process)
@@ -117,15 +119,22 @@ class Bench:
         return window, result, self.server.counts().since(before)
 
     def spec(
-        self, user: str, stages: Sequence[tuple[str, float, float, float]], *, workers: int = 1, stop_lag_s: float = 0.0
+        self,
+        user: str,
+        stages: Sequence[tuple[str, float, float, float]],
+        *,
+        workers: int = 1,
+        timeout_s: float = TIMEOUT_S,
+        stop_lag_s: float = 0.0,
     ) -> Spec:
         """Return a load for our engine; more than one worker may use both cores."""
         cores = (self.core,) if workers == 1 else (self.core, self.server_core)
         return Spec(
-            self.server.url, user, stages, str(self.new_folder()), cores, workers=workers, stop_lag_s=stop_lag_s
+            self.server.url, user, stages, str(self.new_folder()), cores, timeout_s=timeout_s, workers=workers,
+            stop_lag_s=stop_lag_s,
         )  # fmt: skip
 
-    def carried_rps(self, user: str, *, workers: int = 1) -> float:
+    def carried_rps(self, user: str) -> float:
         """Return the highest rate of a ladder that our engine keeps up with; NaN where not even the first.
 
         Raises:
@@ -133,7 +142,7 @@ class Bench:
         """
         rates = ladder(self.pace.step_ratio)
         stages = [(f"step-{n}", self.pace.step_s, rate, rate) for n, rate in enumerate(rates)]
-        with running(self.spec(user, stages, workers=workers, stop_lag_s=1.0), self.server_core) as load:
+        with running(self.spec(user, stages, stop_lag_s=1.0), self.server_core) as load:
             result = load.finish()
         due_s = (result.requests["intended_s"] - result.began_s).to_numpy()
         return highest_carried(rates, self.pace.step_s, due_s, result.lag_s)
