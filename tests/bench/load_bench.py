@@ -14,6 +14,7 @@ import psutil
 from tests.bench.load_envoy import Counts, Server
 from tests.bench.load_ours import TIMEOUT_S, Result, Spec, running
 from tests.bench.load_reports import Report, UnreadableError
+from tests.bench.load_requests import CONNECTIONS
 from tests.bench.load_tools import Tool, Work
 from tests.bench.load_window import Meter, ToolError, Window, await_load, measure, started
 
@@ -107,11 +108,19 @@ class Bench:
         raise ToolError(f"it ended before the window did (exit status {process.returncode})")
 
     def ours(
-        self, user: str, rate_rps: float, window_s: float, *, workers: int = 1, timeout_s: float = TIMEOUT_S
+        self,
+        user: str,
+        rate_rps: float,
+        window_s: float,
+        *,
+        users: int = CONNECTIONS,
+        workers: int = 1,
+        timeout_s: float = TIMEOUT_S,
     ) -> tuple[Window, Result, Counts]:
         """Run our engine against Envoy at a constant rate and watch it for a while."""
         length_s = window_s + 2 * SETTLE_S
-        spec = self.spec(user, [("steady", length_s, rate_rps, rate_rps)], workers=workers, timeout_s=timeout_s)
+        stages = [("steady", length_s, rate_rps, rate_rps)]
+        spec = self.spec(user, stages, users=users, workers=workers, timeout_s=timeout_s)
         before = self.server.counts()
         with running(spec, self.server_core) as load:
             window = self._settled(load.meter, window_s, load.process)
@@ -123,6 +132,7 @@ class Bench:
         user: str,
         stages: Sequence[tuple[str, float, float, float]],
         *,
+        users: int = CONNECTIONS,
         workers: int = 1,
         timeout_s: float = TIMEOUT_S,
         stop_lag_s: float = 0.0,
@@ -130,7 +140,7 @@ class Bench:
         """Return a load for our engine; more than one worker may use both cores."""
         cores = (self.core,) if workers == 1 else (self.core, self.server_core)
         return Spec(
-            self.server.url, user, stages, str(self.new_folder()), cores, timeout_s=timeout_s, workers=workers,
+            self.server.url, user, stages, str(self.new_folder()), cores, users, timeout_s, workers,
             stop_lag_s=stop_lag_s,
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.model.load import LoadPlan
 from tests.bench.load_bench import Bench, check_rows
+from tests.bench.load_requests import CONNECTIONS
 from tests.bench.load_table import NOTHING, Limit, Table, ms, number
 from tests.bench.load_window import ToolError, Window
 
@@ -44,9 +45,10 @@ def workers_section(bench: Bench, say: Callable[[str], None]) -> tuple[list[Tabl
     rows = [_squad_row(squad, found[0]) for squad in found]
     scale = ROOM_CORES * found[0].window.cost_s / found[1].window.cost_s
     note = (
-        f"Offered: {TOO_MUCH_RPS:,.0f} a second, more than can be sent. Server, driver and workers share this machine's "
-        f"cores, so {WORKERS} workers had not {ROOM_CORES:g} cores to themselves: the rate that they would make on "
-        f"{ROOM_CORES:g} cores at their CPU a request is {scale:.2f} x one's on one."
+        f"Offered: {TOO_MUCH_RPS:,.0f} a second, more than can be sent; {CONNECTIONS} connections a worker. Server, "
+        f"driver and workers share this machine's cores, so {WORKERS} workers had not {ROOM_CORES:g} cores to "
+        f"themselves: the rate that they would make on {ROOM_CORES:g} cores at their CPU a request is {scale:.2f} x "
+        "one's on one."
     )
     return [Table(title, columns, rows, (note,))], [_scale_limit(name, scale)]
 
@@ -57,7 +59,9 @@ def _scale_limit(name: str, scale: float) -> Limit:
 
 def _squad(bench: Bench, workers: int) -> Squad:
     length_s = bench.pace.window_s
-    window, result, counts = bench.ours("Get", TOO_MUCH_RPS, length_s, workers=workers, timeout_s=length_s + 5.0)
+    window, result, counts = bench.ours(
+        "Get", TOO_MUCH_RPS, length_s, users=workers * CONNECTIONS, workers=workers, timeout_s=length_s + 5.0
+    )
     check_rows(result, counts)
     return Squad(workers, window)
 
