@@ -34,6 +34,7 @@ class LiveState:
     desired: dict[str, int | None] = field(default_factory=dict)
     backlog_s: float | None = None
     queued: float | None = None
+    workers_most: int = 1
 
     def take(self, event: Mapping[str, Any]) -> str:
         """Take in one event.
@@ -54,6 +55,7 @@ class LiveState:
         if self.load:
             parts.append(f"offered {self.load['offered_rps']:5.1f} achieved {self.load['achieved_rps']:5.1f} rps")
             parts.append(f"ok {self._success_text()}")
+            parts += self._troubles()
         parts += [
             f"{name} {spec if spec is not None else '?'}/{ready} ready" for name, (spec, ready) in self._watched()
         ]
@@ -62,6 +64,13 @@ class LiveState:
                 f"backlog {self.backlog_s:.0f} s" + (f" ({self.queued:.0f})" if self.queued is not None else "")
             )
         return "  ".join(parts)
+
+    def _troubles(self) -> list[str]:
+        """Say what the generator itself has trouble with, where it has any."""
+        dropped, workers = int(self.load.get("dropped") or 0), int(self.load.get("workers") or 1)
+        self.workers_most = max(self.workers_most, workers)
+        told = [f"dropped {dropped}"] if dropped else []
+        return told + ([f"workers {workers}/{self.workers_most}"] if self.workers_most > 1 else [])
 
     def _watched(self) -> list[tuple[str, tuple[int | None, int]]]:
         scaled = {target for target in self.desired}

@@ -64,6 +64,7 @@ class _Load(_Told):
     users: Number = None
     cpu_ratio: Number = None
     lag_s: Number = None
+    loop_lag_s: Number = None
 
 
 class _Victim(_Told):

@@ -135,6 +135,9 @@ def _note(event: Event, memory: dict[str, Any]) -> Told:
 
 def _load_edge(event: Event, memory: dict[str, Any]) -> Told:
     del memory
+    if event.subject in {"worker-lost", "worker-back"}:
+        gone = "gone" if event.subject == "worker-lost" else "back"
+        return f"load worker {event.detail.get('worker')} is {gone}", "bad" if gone == "gone" else ""
     if event.subject not in {"started", "ended", "lost"}:
         return None
     reason = event.detail.get("reason")

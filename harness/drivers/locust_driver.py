@@ -59,6 +59,7 @@ class LocustDriver:
         self._ended = False
         self._heard_s = 0.0
         self._stopped = False
+        self._told_problem = False
 
     def start(self, plan: LoadPlan) -> None:
         """Start the load and return once the first stage is on.
@@ -136,6 +137,9 @@ class LocustDriver:
         if self._stream is None:
             return no_requests(), 0
         self._stream.close()
+        if self._stream.problem and not self._told_problem:
+            self._told_problem = True
+            self._say("note", "load", self._clock.now_s(), {"message": f"request log: {self._stream.problem}"})
         return self._stream.path, self._stream.lost
 
     def collect(self) -> tuple[pd.DataFrame, int]:

@@ -250,6 +250,7 @@ class LoadSnapshot:
         users: Users alive.
         cpu_ratio: Share of one core the generator used.
         lag_s: Worst lateness of a start against its intended time in the last second.
+        loop_lag_s: Worst lateness of the generator's own timers in it: how long it was busy, or held up.
     """
 
     t_s: float
@@ -264,6 +265,7 @@ class LoadSnapshot:
     users: int
     cpu_ratio: float
     lag_s: float
+    loop_lag_s: float = 0.0
 
 
 def whole_share(index: int, per_request: float) -> int:

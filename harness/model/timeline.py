@@ -12,7 +12,8 @@ Event kinds (actor in brackets) and their details:
     watch      [cluster] subject=resource, detail={"state": "open"|"hole"|"lost"|"closed", "gap_s", "reason"}
     k8s-event  [cluster] subject=namespace/name, detail={"reason", "message", "type", "involved"}
     load       [load]    subject=stage, detail=LoadSnapshot fields
-    load-edge  [load]    subject="first-request"|"last-answer"|"lost"|"started"|"ended", detail={...}
+    load-edge  [load]    subject="first-request"|"last-answer"|"lost"|"started"|"ended"|"worker-lost"|"worker-back",
+                          detail={...}
     fault      [chaos]   subject=fault name, detail={"step": "due"|"permit"|"denied"|"undo-recorded"|"acted"|
                           "progress"|"evidence"|"failed", "action", "victims": [{"kind", "namespace", "name", "uid"}],
                           "asked": int, "effect", "reason", "loss"}

@@ -100,6 +100,10 @@ def late(run: Run) -> None:
     run.requests["start_s"] += np.where(run.requests["intended_s"] > 100, 0.7, 0.0)
 
 
+def held_up(run: Run) -> None:
+    run.change("load", lambda t, s, d: {"loop_lag_s": 3.25 if 80 <= t < 81 else 0.01})
+
+
 def dropping(run: Run) -> None:
     run.change("load", lambda t, s, d: {"dropped": 0 if t < 80 else 50})
 
@@ -113,6 +117,7 @@ def dropping(run: Run) -> None:
         (lost_worker, "1 of 4 workers were lost"),
         (lost_rows, "3 rows of the request log were lost"),
         (late, "more than 0.5 s late"),
+        (held_up, "held up for 3.2 s by +80s"),
         (dropping, "50 of 6875 requests found no free user"),
     ],
 )
