@@ -60,10 +60,11 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
         return conclude(spec, [unclear(reason, server.remedy)], expected, coverage=server.coverage)
     counts = _counts(record, server.window, limit_s(spec, SCHEMA, "edge_unit"))
     checks = [*_size_check(server.total, spec), *_share_checks(counts, server.total, bound_s, least)]
-    figures = {f"share_{edge_s:g}_s_ratio": count / server.total for edge_s, count in counts if math.isfinite(edge_s)}
+    shared = [(edge_s, count) for edge_s, count in counts if math.isfinite(edge_s) and server.total]
+    figures = {f"share_{edge_s:g}_s_ratio": count / server.total for edge_s, count in shared}
     edges = ", ".join(f"{edge_s:g}" for edge_s, _ in counts if math.isfinite(edge_s))
     return conclude(
-        spec, checks, expected, window=server.window, coverage=server.coverage, figures=figures if server.total else {},
+        spec, checks, expected, window=server.window, coverage=server.coverage, figures=figures,
         evidence=[f"edges in seconds: {edges}"],
     )  # fmt: skip
 
@@ -84,7 +85,9 @@ def _size_check(total: float, spec: AssertionSpec) -> Iterator[Check]:
 
 
 def _share_checks(counts: list[tuple[float, float]], total: float, bound_s: float, least: float) -> Iterator[Check]:
-    if not total or not np.isfinite([count for _, count in counts]).all():
+    if not total:
+        return  # too few, which is told
+    if not np.isfinite([count for _, count in counts]).all():
         yield unclear("the buckets hold values that are no numbers", "see the gateway's page of metrics")
         return
     under = [(edge_s, count / total) for edge_s, count in counts if edge_s <= bound_s * (1 + 1e-9)]

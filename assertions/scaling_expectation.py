@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from assertions.scaling_view import HPA, ScalingView
 from harness.model.facts import HpaFact, ScaledObjectFact
 
@@ -44,7 +46,8 @@ def promise(view: ScalingView) -> Promise:
     newest = view.states[-1][1]
     if view.ref.kind == HPA or not isinstance(newest, ScaledObjectFact):
         return _of_hpa(hpa)
-    return _of_keda(newest, hpa, int(view.asked.values[0]) if len(view.asked.values) else 0)
+    known = view.asked.values[np.isfinite(view.asked.values)]
+    return _of_keda(newest, hpa, int(known[0]) if len(known) else 0)
 
 
 def _of_hpa(hpa: HpaFact) -> Promise:

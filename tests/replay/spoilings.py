@@ -18,6 +18,7 @@ from harness.model.timeline import Event, Timeline
 
 Spoiling = Callable[[Record], Record]
 Samples = tuple[Floats, Floats]
+SHARED = frozenset({"created_unix_s", "scheduled_unix_s", "ready_unix_s", "generation", "observed_generation"})
 CLUSTER = frozenset({"pod", "node", "workload", "hpa", "scaledobject", "pdb", "job"})
 
 
@@ -99,6 +100,13 @@ def ended(ending: Ending | None, reason: str) -> Spoiling:
     return lambda record: replace(record, header=replace(record.header, ending=ending, reason=reason))
 
 
+def until(share: float) -> Spoiling:
+    """Return a spoiling that keeps events up to a share of the run's length: the record was cut off."""
+    return lambda record: with_events(
+        record, [e for e in record.timeline.events if e.t_s <= record.timeline.end_s * share]
+    )
+
+
 # What each of them does ----------------------------------------------------------------------------------------------
 
 
@@ -144,6 +152,42 @@ def _pods_away(record: Record, at_s: float) -> Iterable[Event]:
     for event in ready:
         yield replace(event, t_s=at_s + 0.5, detail={**event.detail, "ready": False})
         yield replace(event, t_s=at_s + 20.5)
+
+
+def _namesakes(record: Record, at_s: float) -> Iterable[Event]:
+    """Add an object of the same name, in another state, in another namespace, for each that has one."""
+    for event in record.timeline.events:
+        namespace = event.detail.get("namespace") if event.kind in CLUSTER else None
+        if namespace:
+            other = {key: _another(value) for key, value in event.detail.items() if key not in SHARED}
+            named = {"namespace": "others", "uid": f"other-{event.detail.get('uid')}"}
+            subject = event.subject.replace(namespace, "others", 1)
+            yield replace(event, subject=subject, detail={**event.detail, **other, **named})
+
+
+def _another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + 3 if isinstance(value, int | float) else value
+
+
+def _second_series(one: SignalHarvest) -> SignalHarvest:
+    """Add a series of another instance with half of the values."""
+    more = tuple(replace(s, labels={**s.labels, "instance": "other"}, values=s.values / 2) for s in one.series)
+    return replace(one, series=(*one.series, *more))
+
+
+def _unlabelled(one: SignalHarvest) -> SignalHarvest:
+    return replace(one, series=tuple(replace(series, labels={}) for series in one.series))
+
+
+def _spiked(t_s: Floats, values: Floats) -> Samples:
+    return t_s, np.where((t_s > 90) & (t_s < 94), values * 10, values)
+
+
+def _no_word(*keys: str) -> Callable[[Event], Mapping[str, Any]]:
+    """Return an edit that empties some details."""
+    return lambda event: {key: type(event.detail[key])() for key in keys if event.detail.get(key) is not None}
 
 
 def _pods_gone(record: Record, at_s: float) -> Iterable[Event]:
@@ -209,6 +253,11 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "signals: every fourth sample": samples(lambda t_s, values: (t_s[::4], values[::4])),
     "signals: halved": samples(lambda t_s, values: (t_s, values / 2)),
     "signals: counters reset": samples(lambda t_s, values: (t_s, np.where(t_s > 100, values % 97, values))),
+    "signals: a second instance": signals(_second_series),
+    "signals: no labels": signals(_unlabelled),
+    "signals: a spike": samples(_spiked),
+    "signals: zero": samples(lambda t_s, values: (t_s, values * 0)),
+    "signals: thrice": samples(lambda t_s, values: (t_s, values * 3)),
     "signals: partial": signals(lambda one: replace(one, warnings=("a store was not reached",))),
     "signals: refused": signals(lambda one: replace(one, series=(), error="HTTP 503 in 10 s")),
     "signals: no series": signals(lambda one: replace(one, series=())),
@@ -233,15 +282,40 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "cluster: no budgets": without("pdb"),
     "cluster: pods away for 20 s": besides(_pods_away),
     "cluster: pods gone": besides(_pods_gone),
+    "cluster: namesakes": besides(_namesakes),
+    "cluster: deleted": told("workload", lambda e: {"deleted": e.t_s > 100}),
     "autoscaler: blind": told("hpa", lambda e: {"active": False, "active_reason": "FailedGetResourceMetric"}),
     "autoscaler: at its maximum": told("hpa", lambda e: {"max_replicas": e.detail.get("desired_replicas", 1)}),
+    "autoscaler: deleted": told("hpa", lambda e: {"deleted": e.t_s > 60}),
+    "autoscaler: says nothing": told("hpa", lambda e: {"desired_replicas": None, "cpu_current_percent": None}),
+    "autoscaler: KEDA is paused": told("scaledobject", lambda e: {"paused": True}),
+    "autoscaler: KEDA is not ready": told("scaledobject", lambda e: {"ready": False, "ready_reason": "Failed"}),
+    "budget: deleted": told("pdb", lambda e: {"deleted": e.t_s > 60}),
+    "budget: not computed": told("pdb", lambda e: {"computed": False, "desired_healthy": None}),
     "budget: unreadable": told("pdb", lambda e: {"min_available": "many", "observed_generation": 0}),
     "budget: all must stay": told("pdb", lambda e: {"min_available": "100%"}),
     "workload: one short": told("workload", lambda e: {"available_replicas": 0, "ready_replicas": 0}),
+    "workload: two more asked for": told("workload", lambda e: {"spec_replicas": (e.detail["spec_replicas"] or 0) + 2}),
+    "workload: not said": told("workload", lambda e: {"spec_replicas": None}),
+    "pods: of nobody": told("pod", lambda e: {"labels": {}, "owner": ""}),
+    "pods: nowhere": told("pod", lambda e: {"node": ""}),
+    "pods: evicted": told("pod", lambda e: {"disruption": "EvictionByEvictionAPI" if e.detail["terminating"] else ""}),
+    "pods: without a word": told("pod", _no_word("reason", "disruption", "priority")),
+    "jobs: failed": told(
+        "job", lambda e: {"failed_for_good": True, "complete": False, "reason": "BackoffLimitExceeded"}
+    ),
+    "jobs: not done": told("job", lambda e: {"complete": None, "succeeded": 0}),
+    "nodes: not ready": told("node", lambda e: {"ready": False}),
+    "nodes: tainted": told("node", lambda e: {"taints": ["a:PreferNoSchedule", "b:NoExecute"][: int(e.t_s)]}),
     "nodes: cordoned": told("node", lambda e: {"unschedulable": True}),
     "faults: nothing told": without("fault"),
     "faults: absent": told("fault", lambda e: {"effect": "ABSENT", "reason": "nothing had changed"}),
     "faults: unclear": told("fault", lambda e: {"effect": "UNCLEAR", "reason": "no look at it"}),
+    "faults: without a word": told("fault", _no_word("victims", "effect", "reason", "outcomes", "blocked_by")),
+    "faults: another loss": told("fault", lambda e: {"loss": "node drain"}),
+    "faults: no loss": told("fault", lambda e: {"loss": "none"}),
+    "faults: denied": told("fault", lambda e: {"step": "denied" if e.detail.get("step") == "permit" else "due"}),
+    "faults: unplanned": lambda record: replace(record, experiment=replace(record.experiment, faults=())),
     "faults: no undo": without("undo"),
     "faults: undo failed": told("undo", lambda e: {"step": "failed", "outcome": "the API server refused"}),
     "undo: records open": lambda record: replace(
@@ -254,6 +328,8 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "load: busy generator": told("load", lambda e: {"cpu_ratio": 0.97, "lag_s": 0.4, "dropped": 30}),
     "load: nothing told": without("load"),
     "load: never started": without("load-edge"),
+    "ended: after a third": until(1 / 3),
+    "ended: after two thirds": until(2 / 3),
     "ended: stopped": ended(Ending.STOPPED, "asked by the halt lever"),
     "ended: crashed": ended(Ending.CRASHED, "the conductor died"),
     "ended: not": ended(None, ""),

@@ -308,3 +308,9 @@ def test_f13_the_way_back_is_the_cool_downs_only_on_the_step_to_zero(
     found = promise(view)
     assert found.returned_s == returned_s
     assert rule in found.returned_rule
+
+
+def test_replicas_of_keda_that_were_never_said_leave_it_open_and_are_no_crash() -> None:
+    run = with_params(keda_run(), KIND, expect="as-specified")
+    run.change("workload", lambda t, s, d: {"spec_replicas": None})
+    assert "are not known when the burst starts" in judged(run, KIND).reason

@@ -60,3 +60,12 @@ def test_buckets_that_are_no_numbers_are_open() -> None:
     run = share_run()
     run.reshape("gateway_latency_bucket", lambda t, v: (t, np.where(t > 100, np.nan, v)))
     assert judged(run, KIND).outcome is OPEN
+
+
+def test_a_gateway_that_counted_no_answer_is_open_and_no_crash() -> None:
+    run = share_run()
+    for name in ("gateway_requests_total", "gateway_latency_bucket"):
+        run.reshape(name, lambda t, v: (t, v * 0))
+    verdict = judged(run, KIND)
+    assert (verdict.outcome, verdict.figures) == (OPEN, {})
+    assert verdict.reason == "0 answers are too few, 200 are needed"

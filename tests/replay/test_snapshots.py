@@ -15,13 +15,12 @@ from assertions.registry import ASSERTIONS
 from harness.judge import Judgement, judge
 from harness.store import load_record
 from tests.replay import golden, snapshots
+from tests.replay.situations import SITUATIONS
 from tests.replay.spoilings import SPOILINGS
 
 WHOLE = "as it was"
-RECORDS = (
-    "cascade", "fail-node-left-cordoned", "gpu-exhaustion", "metrics-blackout", "node-loss", "queue-burst",
-    "spot-reclaim-evaluation", "tool-api-rate-limit",
-)  # fmt: skip
+SAME = "(as of the whole record)"
+RECORDS = ("cascade", "gpu-exhaustion", "node-loss", "queue-burst", "spot-reclaim-evaluation")
 
 
 class Said:
@@ -29,16 +28,26 @@ class Said:
 
     def __init__(self, folder: Path) -> None:
         self.records = {name: load_record(golden.unpack(name, folder / name)) for name in RECORDS}
+        self.records |= {name: made().record() for name, made in SITUATIONS.items()}
         self.answers = cache(self.judged)
 
     def judged(self, name: str, spoiling: str) -> Judgement:
         return judge(SPOILINGS[spoiling](self.records[name]), ASSERTIONS, ASSUMPTIONS)
 
+    def verdicts(self, name: str, spoiling: str) -> list[list[str]]:
+        """Return what the judges of a situation say by themselves, without what they lean on."""
+        record = SPOILINGS[spoiling](self.records[name])
+        said = (ASSERTIONS[spec.kind].check(record, spec) for spec in record.experiment.assertions)
+        return [snapshots.facts_of(verdict) for verdict in said]
+
     def told_apart(self, name: str, spoiling: str) -> list[str]:
         """Return what is said of a spoilt record and not of the whole one: the answers that changed, and new facts."""
-        pairs = zip(facts(self.answers(name, spoiling)), facts(self.answers(name, WHOLE)), strict=True)
-        told = [line for new, old in pairs if new != old for line in snapshots.difference(new, old)]
-        return told or ["(as of the whole record)"]
+        return differences(facts(self.answers(name, spoiling)), facts(self.answers(name, WHOLE)))
+
+
+def differences(spoilt: list[list[str]], whole: list[list[str]]) -> list[str]:
+    pairs = zip(spoilt, whole, strict=True)
+    return [line for new, old in pairs if new != old for line in snapshots.difference(new, old)] or [SAME]
 
 
 def facts(found: Judgement) -> list[list[str]]:
@@ -56,9 +65,19 @@ def test_what_is_said_of_a_spoilt_record(said: Said, name: str, spoiling: str) -
     snapshots.compare(f"golden-{name}", spoiling, said.told_apart(name, spoiling))
 
 
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_what_is_said_of_a_situation_however_it_is_spoilt(said: Said, name: str) -> None:
+    whole = said.verdicts(name, WHOLE)
+    snapshots.compare(f"spoilt-{name}", WHOLE, [line for lines in whole for line in lines])
+    for spoiling in SPOILINGS.keys() - {WHOLE}:
+        snapshots.compare(f"spoilt-{name}", spoiling, differences(said.verdicts(name, spoiling), whole))
+
+
 def test_every_spoiling_tells_at_least_one_record_apart(said: Said) -> None:
-    silent = [s for s in SPOILINGS if all(said.answers(name, s) == said.answers(name, WHOLE) for name in RECORDS)]
-    assert silent == [WHOLE]
+    heard = {s for s in SPOILINGS for name in RECORDS if said.answers(name, s) != said.answers(name, WHOLE)}
+    files = [snapshots.situations(f"spoilt-{name}") for name in SITUATIONS]
+    heard |= {spoiling for told in files for spoiling, text in told.items() if text != SAME}
+    assert SPOILINGS.keys() - heard == set()
 
 
 def test_snapshots_are_small_and_there_is_one_of_every_situation() -> None:
