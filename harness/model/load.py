@@ -23,6 +23,9 @@ REQUEST_COLUMNS = (
 HTTP code or 0 where none came; ``outcome`` is a `RequestOutcome`; ``pod`` is who answered, or empty."""
 
 
+TURN_MARK = "turn: "
+"""How the endpoint of a conversation's request begins in the request log: it is no arrival of the profile's rate."""
+
 USERS_FEW = 50
 """Users that a profile keeps however far it is scaled down: they cost little, and hold a few rps through an outage."""
 
@@ -124,6 +127,8 @@ class LoadProfile:
         trace_file: Of a trace: its CSV file.
         trace_scale: Of a trace: how many times each recorded arrival is sent.
         trace_peak_rps: Of a trace: arrivals in its densest second; its stages only know their means.
+        conversations: Closed-loop user classes by name, with their number of concurrent users. Beside the arrivals, from
+            the first stage to the last: they think, ask, read and ask again.
     """
 
     name: str
@@ -136,6 +141,7 @@ class LoadProfile:
     trace_file: str = ""
     trace_scale: float = 1.0
     trace_peak_rps: float = 0.0
+    conversations: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:
@@ -150,6 +156,8 @@ class LoadProfile:
     def scaled(self, scale: float) -> LoadProfile:
         """Return the profile with every rate multiplied, and the number of users with it, though not below a few.
 
+        Of each class of conversations one user stays.
+
         Raises:
             ValueError: The scale is not a positive, finite number.
         """
@@ -163,6 +171,7 @@ class LoadProfile:
             users_max=users_max,
             trace_scale=self.trace_scale * scale,
             trace_peak_rps=self.trace_peak_rps * scale,
+            conversations={name: max(round(users * scale), 1) for name, users in self.conversations.items()},
         )
 
     def with_durations(self, durations_s: Mapping[str, float]) -> LoadProfile:
@@ -251,6 +260,7 @@ class LoadSnapshot:
         cpu_ratio: Share of one core the generator used.
         lag_s: Worst lateness of a start against its intended time in the last second.
         loop_lag_s: Worst lateness of the generator's own timers in it: how long it was busy, or held up.
+        turns_rps: Requests of conversations that were started during the last second; not in ``achieved_rps``.
     """
 
     t_s: float
@@ -266,6 +276,7 @@ class LoadSnapshot:
     cpu_ratio: float
     lag_s: float
     loop_lag_s: float = 0.0
+    turns_rps: float = 0.0
 
 
 def whole_share(index: int, per_request: float) -> int:
