@@ -97,7 +97,8 @@ def _ratio_of(starts: Floats, stage: Stage, window: Window) -> float:
 
 
 def _chance_ratio(stage: Stage, window: Window) -> float:
-    return CHANCE_DEVIATIONS / math.sqrt(offered_requests(stage, 0.0, window.duration_s))
+    offered = offered_requests(stage, 0.0, window.duration_s)
+    return CHANCE_DEVIATIONS / math.sqrt(offered) if offered > 0 else 0.0
 
 
 def _worst_bin(starts: Floats, stage: Stage, window: Window) -> tuple[float, float, float]:

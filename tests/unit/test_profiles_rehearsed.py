@@ -1,0 +1,61 @@
+"""Every profile is run in simulated time: it reaches its floor whatever chance does, and a shortage is still seen."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from assertions.assumptions import ASSUMPTIONS
+from harness.model.errors import SpecError
+from loadprofiles.profiles import PROFILES
+from tests.unit.twin_runs import Rehearsal, rehearse
+
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "pod-kill-under-burst.yaml"
+FITTING_RPS = 60.0
+
+
+def _rehearsed(folder: Path, load: dict[str, Any], seed: int = 7, **switches: object) -> Rehearsal:
+    """Rehearse a load without faults."""
+    document = yaml.safe_load(EXPERIMENT.read_text(encoding="utf-8"))
+    game = next(one for one in document["extensions"] if one["name"] == "gameday")
+    document["method"] = []
+    game |= {"load": load, "timeout": "1h", "faults": {}, "assertions": {"restored": {"kind": "restored"}}}
+    path = folder / "drawn.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return rehearse(path, seed, **switches)
+
+
+def _scaled(name: str) -> dict[str, Any]:
+    return {"profile": name, "scale": min(1.0, FITTING_RPS / PROFILES[name].peak_rps)}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("arrivals", ["even", "poisson"])
+def test_every_profile_reaches_its_floor_in_rehearsal(tmp_path: Path, name: str, arrivals: str) -> None:
+    for seed in (1, 2):
+        run = _rehearsed(tmp_path, _scaled(name) | {"arrivals": arrivals}, seed)
+        found = ASSUMPTIONS["load_reached_floor"](run.record)
+        assert found.holds is True, found.reason
+
+
+@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("arrivals", ["even", "poisson"])
+def test_a_generator_that_sends_too_little_of_any_profile_is_seen(tmp_path: Path, name: str, arrivals: str) -> None:
+    run = _rehearsed(tmp_path, _scaled(name) | {"arrivals": arrivals}, load_ratio=0.85)
+    assert ASSUMPTIONS["load_reached_floor"](run.record).holds is False
+
+
+def test_a_recording_reaches_its_floor_at_every_scale(tmp_path: Path) -> None:
+    instants = sorted((n * 0.37) % 120 for n in range(2400))
+    (tmp_path / "night.csv").write_text("t_s\n" + "".join(f"{t_s:.3f}\n" for t_s in instants), encoding="utf-8")
+    for scale in (0.1, 0.5, 1.0, 2.0):
+        run = _rehearsed(tmp_path, {"profile": "planner-burst", "scale": scale, "trace": "night.csv"})
+        assert ASSUMPTIONS["load_reached_floor"](run.record).holds is True
+        assert len(run.record.requests) == pytest.approx(2400 * scale, abs=1)
+
+
+def test_a_load_that_is_cut_by_a_trace_says_the_line_of_the_experiment_file(tmp_path: Path) -> None:
+    (tmp_path / "night.csv").write_text("t_s,rps\n0,1\n9,soon\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"drawn.yaml:\d+: .*load.trace.*night.csv: line 3: '9,soon' is not 2 numbers"):
+        _rehearsed(tmp_path, {"profile": "planner-burst", "trace": "night.csv"})
