@@ -20,7 +20,7 @@ import gevent
 import gevent.os
 from locust import __version__ as locust_version
 
-from loadprofiles.engine import Engine
+from loadprofiles.engine import Engine, freeze_memory
 from loadprofiles.front import Front
 from loadprofiles.job import LoadJob, PlanRefused, parse_job
 from loadprofiles.mix import users_by_class
@@ -76,6 +76,7 @@ class Solo:
         runner.start(users, spawn_rate=users)
         if runner.spawning_greenlet is not None:
             runner.spawning_greenlet.join()
+        freeze_memory()
         began_s = self._engine.now_s()
         self._front.begin(began_s, [self._job.worker], {"users": users})
         self._engine.assign((Share(0.0, (self._job.worker,)),))

@@ -25,7 +25,7 @@ import gevent.event
 from locust.env import Environment
 
 from loadprofiles import line
-from loadprofiles.engine import Engine
+from loadprofiles.engine import Engine, freeze_memory
 from loadprofiles.job import LoadJob, PlanRefused, job_from_plain
 from loadprofiles.line import ClockReading, Sender, clock_reading, shares_from_plain
 from loadprofiles.squad import TOKEN_VARIABLE, boot_id
@@ -82,6 +82,7 @@ class Worker:
             self._tell(line.HELLO, {**self._clock, "refused": str(refused)})
             gevent.sleep(1.0)
             return 1
+        freeze_memory()
         self._tell(line.HELLO, {**self._clock, "ready": True})
         guard = gevent.spawn(self._watch, self._engine)
         began_s = self._await_go(self._engine)
