@@ -38,6 +38,10 @@ class CpuUse:
     problem: str = ""
 
 
+STILL_MAX_S = 10.0
+"""A counter that does not rise at all for longer is frozen: probes alone take some CPU."""
+
+
 def by_counters(record: Record, namespace: str, name: str, window: Window) -> CpuUse:
     """Divide the CPU seconds that the workload's Ready pods used by those that they requested."""
     source = f"signals {USED} and {REQUESTED}"
@@ -50,7 +54,13 @@ def by_counters(record: Record, namespace: str, name: str, window: Window) -> Cp
     if problem:
         return CpuUse(math.nan, source, problem)
     known = {pod: span for pod, span in ready.items() if pod in used and pod in asked}
-    used_s = sum(_cores(used[pod], span) * span.duration_s for pod, span in known.items())
+    cores = {pod: _cores(used[pod], span) for pod, span in known.items()}
+    still = sorted(pod for pod, span in known.items() if cores[pod] == 0 and span.duration_s > STILL_MAX_S)
+    if still:
+        return CpuUse(
+            math.nan, source, f"signal {USED} of pod {still[0]} stands still: no Ready pod uses nothing at all"
+        )
+    used_s = sum(cores[pod] * span.duration_s for pod, span in known.items())
     asked_s = sum(_requested(asked[pod], span) * span.duration_s for pod, span in known.items())
     if not (math.isfinite(used_s) and math.isfinite(asked_s) and asked_s > 0):
         return CpuUse(math.nan, source, f"{USED} or {REQUESTED} hold no finite numbers, or the requests are 0")

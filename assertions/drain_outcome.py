@@ -6,11 +6,11 @@ of itself is compared with the watch; neither alone is enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assertions.budget_replay import replay
+from assertions.budget_replay import matches, replay
 from assertions.definition import (
     Check,
     Definition,
@@ -216,6 +216,9 @@ def _budget_checks(record: Record, drain: _Drain, budget: str) -> Iterator[Check
         reason = blind or f"budget {budget} was not seen before the drain"
         yield unclear(reason, "see that its namespace is in the experiment's scope")
         return
+    if not _was_seen(record, namespace, states):
+        yield unclear(f"no pod of budget {budget} was seen before or in the drain", LOOK)
+        return
     seen = replay(record, states, drain.window)
     taken = [breach for breach in seen.breaches if breach.voluntary]
     if taken:
@@ -228,6 +231,12 @@ def _budget_checks(record: Record, drain: _Drain, budget: str) -> Iterator[Check
         yield unclear(f"it is not known what {budget} demands: {seen.unknown_reason}", LOOK)
     else:
         yield held(f"no pod was evicted below it: at least {seen.healthy_min} Ready")
+
+
+def _was_seen(record: Record, namespace: str, states: Sequence[tuple[float, PdbFact]]) -> bool:
+    selector = states[-1][1].selector
+    pods = record.timeline.facts(PodFact, lambda pod: pod.namespace == namespace and matches(selector, pod.labels))
+    return bool(pods)
 
 
 def _uncordoned(node: NodeView, drain: _Drain) -> Check:

@@ -29,7 +29,7 @@ from assertions.gateway_counters import SIGNAL, ServerSide, server_side
 from assertions.windows import offered_requests, stages
 from harness.model.experiment import AssertionSpec
 from harness.model.load import RequestOutcome
-from harness.model.proportion import lower_bound, upper_bound
+from harness.model.proportion import CONFIDENCE, lower_bound, upper_bound
 from harness.model.record import Ending, Record
 from harness.model.time import Window
 from harness.model.verdict import Outcome, Verdict, at_most
@@ -45,7 +45,8 @@ SCHEMA = params_object(
             "type": "integer",
             "minimum": 1,
             "default": 600,
-            "description": "rule of three: no error in 3/0.005 requests shows at most 0.5 % at 95 % confidence",
+            "description": "rule of three: no error in 3/0.005 requests shows at most 0.5 % at 95 % confidence; where "
+            "it is not given, a stricter objective needs more, such as 3/0.001",
         },
         "bad_codes": {
             "type": "array",
@@ -141,7 +142,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     objective = float(param(spec, SCHEMA, "objective"))
     bad_codes = tuple(int(code) for code in param(spec, SCHEMA, "bad_codes"))
     codes = f"bad: 5xx, {', '.join(map(str, bad_codes))}, time-outs, broken and unfinished; other 4xx are not"
-    expected = f"at least {objective:.2%} of the requests succeed ({codes})"
+    expected = f"at least {percent(objective)} of the requests succeed ({codes})"
     client = client_side(record.requests, bad_codes)
     if client is None:
         check = unclear("the request log is empty: no request, no budget", "see why no load was sent", "no request")
@@ -213,19 +214,31 @@ def _checks(client: ClientSide, server: ServerSide, spec: AssertionSpec, objecti
 
 
 def _client_check(client: ClientSide, spec: AssertionSpec, objective: float) -> Check:
-    least, budget = int(param(spec, SCHEMA, "min_requests")), 1 - objective
+    least, budget = _requests_needed(spec, objective), 1 - objective
     observed = (
         f"request log: {client.bad} of {client.total} bad, {1 - client.bad_ratio:.3%} good "
         f"(at most {upper_bound(client.bad, client.total):.3%} bad at 95 % confidence)"
     )
     if client.total < least and lower_bound(client.bad, client.total) <= budget:
-        reason = f"{client.total} requests are too few: {least} are needed to show {objective:.2%}"
+        reason = f"{client.total} requests are too few: {least} are needed to show {percent(objective)}"
         return unclear(reason, "raise the load or its duration", observed)
     if at_most(client.bad, allowed_bad(client.total, objective)) is True:
         return held(observed)
     allowed = allowed_bad(client.total, objective)
     reason = f"{client.bad} of {client.total} requests were bad, {allowed} were allowed ({_codes(client)})"
     return broken(reason, "see in the report which codes came when, and which fault was on then", observed)
+
+
+def _requests_needed(spec: AssertionSpec, objective: float) -> int:
+    """Return the file's number, else how many without a bad one show the objective, but the default at least."""
+    shown = math.ceil(-math.log(1 - CONFIDENCE) / (1 - objective))
+    return int(spec.params.get("min_requests", max(shown, int(param(spec, SCHEMA, "min_requests")))))
+
+
+def percent(ratio: float) -> str:
+    """Return a share as a percentage of two decimals, or of as many as it needs: 99.999 % is not 100 %."""
+    text = f"{ratio:.2%}"
+    return text if math.isclose(float(text[:-1]) / 100, ratio, rel_tol=0, abs_tol=1e-12) else f"{ratio * 100:.10g}%"
 
 
 def allowed_bad(total: int, objective: float) -> int:

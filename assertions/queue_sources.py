@@ -9,7 +9,6 @@ G10), and a partition without a committed offset is unknown, not empty (CASES G0
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from assertions.queue_view import (
     SIGNALS,
     QueueView,
     age_by_counts_s,
+    overlap,
     queue_view,
 )
 from harness.model.signal import Floats, Harvest, Series, SignalHarvest, joined
@@ -56,7 +56,7 @@ def kafka_view(harvest: Harvest, window: Window) -> QueueView:
     if problems:
         return _of_offsets(queue_view(Harvest(), window), problems)
     ends, committed = (_by_partition(harvest, name) for name in (KAFKA_END, KAFKA_COMMITTED))
-    several = sorted({key for side in (ends, committed) for key, parts in side.items() if _overlap(parts)})
+    several = sorted({key for side in (ends, committed) for key, parts in side.items() if overlap(parts)})
     if several:
         told = (
             f"partition {several[0]} has several series at once (consumer groups, exporters): the query must name one"
@@ -94,12 +94,6 @@ def _by_partition(harvest: Harvest, name: str) -> dict[str, list[Series]]:
         key = f"{one.labels.get('topic', '')}/{one.labels.get('partition', '')}"
         found.setdefault(key, []).append(one)
     return found
-
-
-def _overlap(parts: Sequence[Series]) -> bool:
-    """Tell whether two series of a partition ran at once; an exporter that was replaced leaves one after the other."""
-    spans = sorted((float(one.t_s[0]), float(one.t_s[-1])) for one in parts if len(one.t_s))
-    return any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans))
 
 
 def _ever_uncommitted(committed: Series, window: Window) -> bool:

@@ -134,11 +134,19 @@ def _problems_of(harvest: Harvest, name: str, part: Series, window: Window) -> I
     if problem:
         yield problem.removeprefix(f"signal {name}").lstrip(": ")
         return
+    if overlap(harvest.series(name)):
+        yield "several series at once (queues, exporters): the query must name one"
     if not np.isfinite(part.values).all():
         yield "holds values that are not finite numbers"
     gap_s, limit_s = part.coverage(window, 1.0).gap_max_s, _hole_max_s(harvest, name)
     if gap_s > limit_s:
         yield f"a hole of {gap_s:.0f} s (limit {limit_s:g} s)"
+
+
+def overlap(parts: Sequence[Series]) -> bool:
+    """Tell whether two series of one thing ran at once; an exporter that was replaced leaves one after the other."""
+    spans = sorted((float(one.t_s[0]), float(one.t_s[-1])) for one in parts if len(one.t_s))
+    return any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(spans))
 
 
 def _rise(counter: Series, window: Window) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from assertions.assumptions import ASSUMPTIONS
 from assertions.registry import ASSERTIONS
 from harness.judge import judge
 from harness.model.verdict import Outcome
-from tests.replay.builders import Run, judged, scrapes, with_params
+from tests.replay.builders import Run, good_run, judged, scrapes, with_params
 from tests.replay.test_backlog_sources import KIND, kafka_run, source_run
 
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -159,3 +160,16 @@ def test_c11_a_partial_answer_or_a_hole_of_its_own_signals_still_keeps_it_from_p
     for run in (partial, holed):
         found = next(v for v in judge(run.record(), ASSERTIONS, ASSUMPTIONS).verdicts if v.kind == KIND)
         assert found.outcome is OPEN
+
+
+def test_two_queues_at_once_are_not_mixed_into_one_and_a_replaced_exporter_is_one() -> None:
+    run = good_run()
+    whole = run.series["queue_depth"][0]
+    run.add_series("queue_depth", whole.t_s, whole.values / 2, instance="other")
+    verdict = judged(run, KIND)
+    assert verdict.outcome is not PASS
+    assert "queue_depth: several series at once (queues, exporters): the query must name one" in verdict.reason
+    run.series["queue_depth"] = [
+        replace(whole, t_s=whole.t_s[part], values=whole.values[part]) for part in (slice(0, 40), slice(40, None))
+    ]
+    assert judged(run, KIND).outcome is PASS

@@ -255,3 +255,11 @@ def test_a_job_whose_pods_were_never_seen_leaves_it_open() -> None:
     run = job_run()
     run.drop("pod", lambda t, s, d: "eval" not in s)
     assert "its restarts are not known" in progress(run).reason
+
+
+def test_a_budget_none_of_whose_pods_was_seen_proves_no_block() -> None:
+    run = blocked_run()
+    run.change("pod", lambda t, s, d: {"labels": {}})
+    verdict = drained(run, expect="blocked", budget=BUDGET)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert f"no pod of budget {BUDGET} was seen" in verdict.reason

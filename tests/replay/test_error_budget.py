@@ -259,3 +259,19 @@ def test_more_bad_requests_than_the_whole_profile_allows_are_proof_however_the_r
     some.ended(Ending.ABORTED, "the load generator was lost")
     assert judged(some, KIND).outcome is Outcome.FAIL
     assert weighed(some).outcome is Outcome.INCONCLUSIVE, "the rest of the run might have made up for it"
+
+
+@pytest.mark.parametrize(("objective", "needed"), [(0.99, 600), (0.995, 600), (0.999, 2996), (0.99999, 299574)])
+def test_a_stricter_objective_needs_more_requests(objective: float, needed: int) -> None:
+    run = with_params(good_run(), KIND, objective=objective)
+    run.requests = run.requests.head(500)
+    add_gateway(run)
+    assert f"500 requests are too few: {needed} are needed to show " in judged(run, KIND).reason
+
+
+def test_an_objective_is_told_as_it_was_written() -> None:
+    strict = judged(with_params(good_run(), KIND, objective=0.99999), KIND)
+    assert strict.outcome is Outcome.INCONCLUSIVE
+    assert strict.expected.startswith("at least 99.999% of the requests succeed")
+    assert judged(good_run(), KIND).expected.startswith("at least 99.50% of the requests succeed")
+    assert judged(with_params(good_run(), KIND, objective=0.99999, min_requests=100), KIND).outcome is Outcome.PASS

@@ -107,3 +107,13 @@ def test_gpu_values_that_are_no_numbers_and_holes_are_open() -> None:
     holed = gpu_run(80)
     holed.reshape("gpu_utilisation_percent", lambda t, v: (t[(t < 80) | (t > 120)], v[(t < 80) | (t > 120)]))
     assert judged(holed, GPU).outcome is OPEN
+
+
+@pytest.mark.parametrize("still", [SERVING, SERVING[1:2]])
+def test_a_cpu_counter_that_stands_still_is_frozen_and_leaves_the_hpa_to_tell(still: tuple[str, ...]) -> None:
+    run = cpu_run(90)
+    for name in SERVING:
+        add_cpu(run, name, 0.0 if name in still else 0.05)
+    verdict = judged(run, CPU)
+    assert (verdict.outcome, verdict.figures["cpu_ratio"]) == (FAIL, 0.9)
+    assert "stands still: no Ready pod uses nothing at all" in verdict.evidence[1]
