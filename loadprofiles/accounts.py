@@ -58,6 +58,10 @@ class RequestLog:
         """Started and not ended."""
         return len(self._open)
 
+    def is_open(self, request: Open) -> bool:
+        """Tell whether a request has not ended yet."""
+        return request.seq in self._open
+
     def start(self, intended_s: float, start_s: float, endpoint: str) -> Open:
         """Note that a request goes out now."""
         request = Open(next(self._numbers), intended_s, start_s, endpoint)
@@ -169,6 +173,7 @@ class Part:
         lag_s: Worst lateness of a start.
         loop_lag_s: Worst lateness of its own timers: the generator was busy or held up.
         last: Whether this worker has nothing more to say.
+        turns: Requests of conversations that were started in it; no arrivals.
     """
 
     worker: int
@@ -186,6 +191,7 @@ class Part:
     lag_s: float = 0.0
     loop_lag_s: float = 0.0
     last: bool = False
+    turns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +206,7 @@ class Pulse:
     cpu_ratio: float
     loop_lag_s: float = 0.0
     last: bool = False
+    turns: int = 0
 
 
 def part_of(log: RequestLog, book: ArrivalBook, pulse: Pulse) -> Part:
@@ -208,5 +215,5 @@ def part_of(log: RequestLog, book: ArrivalBook, pulse: Pulse) -> Part:
     return Part(
         log.worker, pulse.second, round(pulse.start_s, 6), round(pulse.edge_s, 6), offered, achieved, book.dropped,
         log.started, log.finished, log.failures, pulse.users, round(pulse.cpu_ratio, 4), round(max(lag_s, 0.0), 4),
-        round(pulse.loop_lag_s, 4), pulse.last,
+        round(pulse.loop_lag_s, 4), pulse.last, pulse.turns,
     )  # fmt: skip

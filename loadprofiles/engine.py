@@ -13,7 +13,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
 
@@ -25,12 +25,13 @@ from locust.env import Environment
 from harness.request_log import batch_bytes, batch_of
 from loadprofiles.accounts import ON_TIME_S, Pulse, RequestLog, part_of
 from loadprofiles.arrivals import arrival_chunks, class_choices
-from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads
+from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads, room_rps
 from loadprofiles.measured import SessionRules, account
-from loadprofiles.mix import paced_class, users_by_class
+from loadprofiles.mix import paced_class, talking_class, users_by_class
 from loadprofiles.outlet import Outlet
 from loadprofiles.pacing import Office, sleep_until
 from loadprofiles.shares import Share, owned
+from loadprofiles.talks import Talks
 from loadprofiles.users import LoadContext
 
 FLUSH_EVERY_S = 0.1
@@ -83,6 +84,7 @@ class Engine:
         self._job, self._profile, self._outlet = job, job.plan.profile, outlet
         self._log = RequestLog(job.worker)
         self._office = Office(self._profile.user_classes, self._profile.request_timeout_s, self.now_s)
+        self._talks = Talks(self.now_s, room_rps(job.plan) / job.plan.workers.count)
         self._stop = gevent.event.Event()
         self._shares: Sequence[Share] = ()
         self._handled = -1
@@ -110,15 +112,19 @@ class Engine:
         payload_file = plan.payload_file or str(plan.options.get("payload_file", ""))
         context = LoadContext(plan.seed + self._job.worker, tag, plan.options, read_payloads(payload_file))
         counts = users_by_class(profile)
-        classes: list[type[User]] = []
-        for name in profile.user_classes:
-            rules = SessionRules(
-                url, headers, profile.request_timeout_s, self._reconnect_every(), self.now_s,
-                self._office.taker(name), self._log, self._errors, self._job.origin_monotonic_s,
-            )  # fmt: skip
-            classes.append(paced_class(name, rules, context, counts[name]))
+        shared = SessionRules(
+            url, headers, profile.request_timeout_s, self._reconnect_every(), self.now_s, self.now_s, self._log,
+            self._errors, self._job.origin_monotonic_s,
+        )  # fmt: skip
+        classes: list[type[User]] = [
+            paced_class(name, replace(shared, take=self._office.taker(name)), context, counts[name])
+            for name in profile.user_classes
+        ]
+        longest_s = profile.duration_s + profile.request_timeout_s
+        for name, users in profile.conversations.items():
+            classes.append(talking_class(name, shared, context, users, self._talks, longest_s))
         environment.user_classes, environment.host, environment.stop_timeout = classes, url, 0
-        environment.events.request.add_listener(account(rules))  # type: ignore[no-untyped-call]
+        environment.events.request.add_listener(account(shared))  # type: ignore[no-untyped-call]
         environment.events.user_error.add_listener(self._on_user_error)  # type: ignore[no-untyped-call]
 
     def _reconnect_every(self) -> int:
@@ -128,6 +134,7 @@ class Engine:
         """Tell the type and the place, never the text: user code may put a header's value into it."""
         self._user_errors += 1
         kind, frames = type(exception).__name__, traceback.extract_tb(tb)
+        self._errors[f"user code raised {kind}"] += 1
         log.error("the user code raised %s at %s", kind, " < ".join(f"{f.filename}:{f.lineno}" for f in frames[::-1]))
         if self._user_errors == USER_ERRORS_MAX:
             self._fail(f"the user code raised {USER_ERRORS_MAX} times, last {kind}; logs/locust.log says where")
@@ -145,6 +152,7 @@ class Engine:
     def assign(self, shares: Sequence[Share]) -> None:
         """Take over a list of shares: which arrivals are this worker's, from when on."""
         self._shares = shares
+        self._talks.allow(bool(shares) and self._job.worker in shares[-1].members)
         if self._pacer is not None and not self._stop.is_set():
             self._pacer.kill()
             self._pacer = gevent.spawn(self._pace)
@@ -161,9 +169,11 @@ class Engine:
         self._cpu_wall_s, self._cpu_mark_s = self.now_s(), time.process_time()
         meter = gevent.spawn(self._meter)
         self._pacer = gevent.spawn(self._pace)
+        self._talks.begin(began_s)
         self._stop.wait()
         self._pacer.kill()
         self._office.close()
+        self._talks.close()
         self._drain()
         meter.kill()
         self._finish()
@@ -231,7 +241,7 @@ class Engine:
         self._cpu_mark_s, self._cpu_wall_s = time.process_time(), self.now_s()
         pulse = Pulse(
             self._second, self._closed_s, edge_s, self._office.expire(), self._users(), cpu_s / wall_s,
-            self._loop_lag_s, last,
+            self._loop_lag_s, last, self._talks.second(),
         )  # fmt: skip
         self._closed_s, self._loop_lag_s, self._second = edge_s, 0.0, self._second + 1
         self._outlet.send({"m": "part", "part": asdict(part_of(self._log, self._office.book, pulse))})
@@ -263,6 +273,7 @@ class Engine:
             "m": "done", "worker": self._job.worker, "reason": self._reason, "failure": self.failure,
             "t_s": now_s, "last_answer_s": self._log.last_answer_s, "rows": self._sent_rows,
             "offered": self._office.book.due, "errors": dict(self._errors),
+            "talks": self._talks.summary(),
         })  # fmt: skip
 
 

@@ -102,6 +102,11 @@ class Connection:
         self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READ)
         self._watcher.start(self._on_readable)
 
+    @property
+    def answering(self) -> bool:
+        """Whether first bytes of the answer have come."""
+        return self._reader.first_s > 0
+
     def close(self) -> None:
         """End it."""
         self._watcher.stop()

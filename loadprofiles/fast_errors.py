@@ -22,6 +22,7 @@ KINDS: Final = {
     "connect-timeout": RequestOutcome.TIMEOUT,
     "read-timeout": RequestOutcome.TIMEOUT,
     "total-timeout": RequestOutcome.TIMEOUT,
+    "gave-up": RequestOutcome.TIMEOUT,
     "reset": RequestOutcome.BROKEN,
     "closed-before-answer": RequestOutcome.BROKEN,
     "cut-off": RequestOutcome.BROKEN,
@@ -30,6 +31,7 @@ KINDS: Final = {
     "header-too-large": RequestOutcome.BROKEN,
     "body-too-large": RequestOutcome.BROKEN,
     "switching-protocols": RequestOutcome.BROKEN,
+    "no-event-stream": RequestOutcome.BROKEN,
     "given-up": RequestOutcome.UNFINISHED,
 }
 """Every way to fail, and the outcome that it counts as."""

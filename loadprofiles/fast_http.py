@@ -94,6 +94,11 @@ class FastClient:
             self._drop()
         return answer
 
+    @property
+    def answering(self) -> bool:
+        """Whether first bytes of the answer to the exchange under way have come."""
+        return self._begun_s is not None and self._connection is not None and self._connection.answering
+
     def close(self) -> None:
         """End the connection. An exchange under way ends as ``given-up``; a later one connects anew."""
         if self._begun_s is None:

@@ -1,8 +1,8 @@
 """A Locust user class whose requests take the fast path: one keep-alive connection a user, no Locust events.
 
-Write tasks as for ``FastHttpUser``: ``self.client.get("/path")``, ``.post("/path", json=...)``, ``catch_response``.
-What is not there: cookies, redirects, retries, proxies. Imported by Locust's processes only. An answer counts as good
-only when it was read whole.
+Write tasks as for ``FastHttpUser``: ``self.client.get("/path")``, ``.post("/path", json=...)``, ``catch_response``; and
+``.stream("/path")`` for server-sent events. What is not there: cookies, redirects, retries, proxies. Imported by
+Locust's processes only. An answer counts as good only when it was read whole.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from locust.env import Environment
 
 from harness.model.load import RequestOutcome
 from loadprofiles.fast_http import Answer, ExchangeError, FastClient, Limits
+from loadprofiles.sse import Event, EventReader, EventTooLargeError
 
 FIRST_GOOD_STATUS, FIRST_BAD_STATUS = 200, 300
+EVENT_STREAM = "text/event-stream"
 _JSON = {"Content-Type": "application/json"}
 _NONE: Mapping[str, str] = {}
+
+OnChunk = Callable[[bytes], None]
 
 
 class Books(Protocol):
@@ -38,6 +42,39 @@ class Books(Protocol):
         ...
 
 
+class GaveUp(Exception):
+    """Raised by whoever takes the pieces of an answer: it hangs up, and the request counts as timed out."""
+
+
+class EventTap:
+    """Takes the pieces of an event stream, and hands out its events.
+
+    Attributes:
+        reader: Reads them.
+        events: How many came.
+        begun_s: When the request went out, on the monotonic clock.
+        first_event_s: How long after that the first one was whole, or None.
+    """
+
+    __slots__ = ("_on_event", "begun_s", "events", "first_event_s", "reader")
+
+    def __init__(self, on_event: Callable[[Event], object] | None) -> None:
+        self.reader = EventReader()
+        self.events = 0
+        self.begun_s = 0.0
+        self.first_event_s: float | None = None
+        self._on_event = on_event
+
+    def __call__(self, piece: bytes) -> None:
+        """Take a piece."""
+        for event in self.reader.feed(piece):
+            self.events += 1
+            if self.first_event_s is None:
+                self.first_event_s = time.monotonic() - self.begun_s
+            if self._on_event is not None:
+                self._on_event(event)
+
+
 class FastResponse:
     """What came back: an answer, or why there is none.
 
@@ -45,9 +82,10 @@ class FastResponse:
         status_code: 0 where no answer came.
         error: What went wrong, or None; a status of 300 and more is an error too.
         answer: The answer where it was read whole, or None.
+        tap: Of an event stream: what came, and when.
     """
 
-    __slots__ = ("_begun", "_books", "_judged", "_kind", "_outcome", "_ticket", "answer", "error", "status_code")
+    __slots__ = ("_books", "_kind", "_outcome", "_ticket", "answer", "error", "status_code", "tap")
 
     def __init__(self, answer: Answer | None, error: ExchangeError | None) -> None:
         self.answer = answer
@@ -55,6 +93,7 @@ class FastResponse:
         self.error: str | None = error.kind if error is not None else None
         if answer is not None and not FIRST_GOOD_STATUS <= answer.status < FIRST_BAD_STATUS:
             self.error = f"status {answer.status}"
+        self.tap: EventTap | None = None
         self._books: Books | None = None
         self._outcome = outcome_of(answer, error)
         self._kind = error.kind if error is not None else ""
@@ -119,6 +158,11 @@ def outcome_of(answer: Answer | None, error: ExchangeError | None) -> RequestOut
     return RequestOutcome.OK if good else RequestOutcome.HTTP_ERROR
 
 
+def _is_event_stream(answer: Answer) -> bool:
+    kind = answer.headers.get(b"content-type", b"").partition(b";")[0]
+    return kind.strip().lower() == EVENT_STREAM.encode()
+
+
 class FastSession:
     """Sends requests of one user, one after the other.
 
@@ -151,7 +195,7 @@ class FastSession:
         headers: Mapping[str, str] = _NONE,
         name: str | None = None,
         catch_response: bool = False,
-        on_chunk: Callable[[bytes], None] | None = None,
+        on_chunk: OnChunk | None = None,
     ) -> FastResponse:
         """Send one request when it may go, and read its answer whole.
 
@@ -176,7 +220,7 @@ class FastSession:
         ticket = self._books.begin(f"{method} {name or path}")
         self.asked += 1
         try:
-            answer = self._client.exchange(method, path, body, headers, on_chunk)
+            answer = self._exchange(method, path, body, headers, on_chunk)
         except ExchangeError as error:
             response = FastResponse(None, error)
             if catch_response:
@@ -191,6 +235,47 @@ class FastSession:
             return response.defer(self._books, ticket)
         self._books.end(ticket, answer.last_byte_s, answer.status, response._outcome, pod=answer.pod)
         return response
+
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], on_chunk: OnChunk | None
+    ) -> Answer:
+        if on_chunk is None:
+            return self._client.exchange(method, path, body, headers)
+        tap = on_chunk if isinstance(on_chunk, EventTap) else None
+        if tap is not None:
+            tap.begun_s = time.monotonic()
+        try:
+            answer = self._client.exchange(method, path, body, headers, on_chunk)
+        except GaveUp as error:
+            raise ExchangeError("gave-up", "whoever took the answer hung up") from error
+        except EventTooLargeError as error:
+            raise ExchangeError("body-too-large", str(error)) from error
+        if tap is not None and FIRST_GOOD_STATUS <= answer.status < FIRST_BAD_STATUS and not _is_event_stream(answer):
+            raise ExchangeError("no-event-stream", "answer is no event stream", answer.status)
+        return answer
+
+    def stream(
+        self, path: str, *, method: str = "GET", on_event: Callable[[Event], object] | None = None, **rest: Any
+    ) -> FastResponse:
+        """Read an event stream to its end; see `request`.
+
+        Args:
+            path: Of the gateway.
+            method: Such as ``POST``, where the question has a body.
+            on_event: Gets each event as it comes; raise `GaveUp` in it to hang up.
+            rest: Words of `request`.
+        """
+        tap = EventTap(on_event)
+        headers = {"Accept": EVENT_STREAM, **rest.pop("headers", _NONE)}
+        try:
+            response = self.request(method, path, headers=headers, on_chunk=tap, **rest)
+        finally:
+            self._streamed(f"{method} {rest.get('name') or self._path_of(path)}", tap)
+        response.tap = tap
+        return response
+
+    def _streamed(self, endpoint: str, tap: EventTap) -> None:
+        """Note what became of a stream, for those who count them."""
 
     def _path_of(self, url: str) -> str:
         if url.startswith("/"):
@@ -273,4 +358,4 @@ class _LocustBooks:
         )  # fmt: skip
 
 
-__all__ = ["Books", "FastResponse", "FastSession", "FastUser", "OffTargetError"]
+__all__ = ["Books", "EventTap", "FastResponse", "FastSession", "FastUser", "GaveUp", "OffTargetError"]

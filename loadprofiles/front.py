@@ -18,6 +18,7 @@ from loadprofiles.accounts import Part
 from loadprofiles.arrivals import arrival_chunks
 from loadprofiles.muster import Muster
 from loadprofiles.outlet import Outlet
+from loadprofiles.talk_totals import totals_of
 
 COMPLETED = "completed"
 
@@ -124,10 +125,11 @@ class Front:
         errors: Counter[str] = Counter()
         for done in ends:
             errors.update(done["errors"])
+        talks = totals_of(done["talks"] for done in ends) if self.profile.conversations else {}
         return {
             "reason": reason, "offered": self._muster.offered, "dropped": self._muster.dropped,
             "requests": self._muster.finished, "failures": self._muster.failures,
-            "errors": dict(sorted(errors.items())), "workers_lost": len(self._lost),
+            "errors": dict(sorted(errors.items())), "workers_lost": len(self._lost), **talks,
         }  # fmt: skip
 
     def _snapshot(self, seen: LoadSnapshot) -> None:

@@ -86,6 +86,9 @@ def check_plan(plan: LoadPlan) -> None:
         PlanRefused: It is empty, peaks above ``rate_max_rps``, or its trace cannot be read.
     """
     profile = plan.profile
+    if profile.conversations and profile.peak_rps <= 0:
+        problem = f"profile {profile.name} has conversations and no arrivals, so that its floor cannot be told"
+        raise PlanRefused(problem, "add a user class with a low rate; conversations go on beside it")
     if profile.duration_s <= 0 or profile.peak_rps <= 0:
         raise PlanRefused(f"profile {profile.name} offers nothing", "give its stages a duration and a rate")
     if any(min(stage.rates_rps) < 0 for stage in profile.stages):
@@ -97,6 +100,24 @@ def check_plan(plan: LoadPlan) -> None:
         raise PlanRefused(f"profile {profile.name} has no users or no time-out", "see loadprofiles/profiles.py")
     if profile.arrivals == Arrivals.TRACE:
         _check_trace(profile.trace_file)
+    if profile.conversations:
+        _check_conversations(plan)
+
+
+def room_rps(plan: LoadPlan) -> float:
+    """Return what the target allows beside the profile's arrivals: conversations stay under it."""
+    return max(plan.rate_max_rps - plan.profile.peak_rps, 0.0)
+
+
+def _check_conversations(plan: LoadPlan) -> None:
+    profile = plan.profile
+    if few := [name for name, users in profile.conversations.items() if users < 1]:
+        raise PlanRefused(f"profile {profile.name} has {few[0]} without users", "say how many talk at a time")
+    if both := sorted(profile.conversations.keys() & profile.user_classes.keys()):
+        raise PlanRefused(f"{both[0]} is named for arrivals and for conversations", "derive a class of its own")
+    if room_rps(plan) <= 0:
+        problem = f"profile {profile.name} peaks at the target's rate_max_rps: nothing is left for conversations"
+        raise PlanRefused(problem, "lower load.scale in the experiment, or raise rate_max_rps in gameday.toml")
 
 
 def _check_trace(path: str) -> None:

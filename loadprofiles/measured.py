@@ -9,13 +9,14 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import gevent
+import requests
 from locust.contrib.fasthttp import FastHttpSession, FastResponse, LocustBadStatusCode, LocustUserAgent
-from locust.exception import LocustError
+from locust.exception import CatchResponseError, LocustError
 
 from harness.model.load import RequestOutcome
 from loadprofiles.accounts import Open, RequestLog
@@ -23,6 +24,8 @@ from loadprofiles.fast_answer import POD_HEADERS
 
 CONTEXT_KEY = "gameday_request"
 FIRST_BAD_STATUS = 300
+CAUSES_MAX = 20
+REFUSED_BY_TASK = "refused-by-the-task"
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,59 @@ class OffTargetError(LocustError):
     """User code asked for a URL that is not at the target's gateway."""
 
 
+class Tally:
+    """Opens and closes the rows of one user's session, whichever of Locust's sessions sends."""
+
+    def __init__(self, rules: SessionRules) -> None:
+        self._rules = rules
+        self._row: Open | None = None
+        self._sent = 0
+
+    def begin(self, method: str, url: str, name: str | None, kwargs: Mapping[str, Any]) -> Open:
+        """Wait for an arrival and open its row.
+
+        Raises:
+            OffTargetError: The URL leads elsewhere than to the gateway.
+            LocustError: ``stream=True`` was asked for.
+        """
+        rules = self._rules
+        if not url.startswith(("/", rules.base_url + "/")):  # Locust puts the host right before it
+            raise OffTargetError(f"{url} is not at the target's gateway: load goes nowhere else")
+        if kwargs.get("stream"):
+            raise LocustError("stream=True is not measured: an answer counts only when it was read whole")
+        self.settle()
+        intended_s = rules.take()
+        self._row = rules.log.start(intended_s, rules.now_s(), f"{method} {name or url}")
+        return self._row
+
+    def settle(self) -> None:
+        """Close the last row where nobody has said how it ended: the task raised within its ``with`` block."""
+        row = self._row
+        if row is not None and row.answered_s is not None and self._rules.log.is_open(row):
+            self._rules.errors[REFUSED_BY_TASK] += 1
+            self._rules.log.end(row, row.answered_s, 0, RequestOutcome.BROKEN)
+
+    def lost(self, row: Open, error: BaseException) -> None:
+        """Close the row of a request that ended in an exception which Locust reports to nobody."""
+        outcome, kind = how_it_ended(error, 0)
+        self._rules.errors[kind] += 1
+        self._rules.log.end(row, self._rules.now_s(), 0, outcome)
+
+    def answered(self, row: Open, response: Any) -> bool:
+        """Note that an answer is there; return whether the next request needs a new connection."""
+        row.answered_s = row.answered_s or self._rules.now_s()
+        self._sent += 1
+        every = self._rules.reconnect_every
+        return getattr(response, "error", None) is not None or bool(every and self._sent % every == 0)
+
+
 class MeasuredSession(FastHttpSession):
     """A session that waits for an arrival before each request, and accounts for it whatever becomes of it."""
 
     def __init__(self, user: Any, rules: SessionRules) -> None:
         super().__init__(rules.base_url, user.environment.events.request, user, insecure=False)
         self._rules = rules
-        self._sent = 0
+        self._tally = Tally(rules)
         self.client = self._new_agent()
 
     def _new_agent(self) -> OneTryAgent:
@@ -92,10 +141,6 @@ class MeasuredSession(FastHttpSession):
             headers=dict(self._rules.headers),
         )
 
-    def _reconnect(self) -> None:
-        old, self.client = self.client, self._new_agent()
-        old.close()
-
     def request(  # type: ignore[override] # the same words, all the rest handed on
         self, method: str, url: str, name: str | None = None, **kwargs: Any
     ) -> Any:
@@ -105,31 +150,18 @@ class MeasuredSession(FastHttpSession):
             OffTargetError: The URL leads elsewhere than to the gateway.
             LocustError: ``stream=True`` was asked for.
         """
-        self._refuse(url, kwargs)
-        intended_s = self._rules.take()
-        row = self._rules.log.start(intended_s, self._rules.now_s(), f"{method} {name or url}")
+        row = self._tally.begin(method, url, name, kwargs)
         kwargs["context"] = {**kwargs.get("context", {}), CONTEXT_KEY: row}
         try:
             with gevent.Timeout(self._rules.timeout_s):
                 response = super().request(method, url, name=name, **{**kwargs, "allow_redirects": False})
-        except gevent.Timeout:  # it fell between two of Locust's own catches
-            self._rules.log.end(row, self._rules.now_s(), 0, RequestOutcome.TIMEOUT)
+        except BaseException as error:  # such as a time-out that fell between two of Locust's own catches
+            self._tally.lost(row, error)
             raise
-        row.answered_s = row.answered_s or self._rules.now_s()
-        self._renew(response)
+        if self._tally.answered(row, response):
+            old, self.client = self.client, self._new_agent()
+            old.close()
         return response
-
-    def _refuse(self, url: str, kwargs: Mapping[str, Any]) -> None:
-        if "://" in url and not url.startswith(self._rules.base_url + "/"):
-            raise OffTargetError(f"{url} is not at the target's gateway: load goes nowhere else")
-        if kwargs.get("stream"):
-            raise LocustError("stream=True is not measured: an answer counts only when it was read whole")
-
-    def _renew(self, response: Any) -> None:
-        self._sent += 1
-        every = self._rules.reconnect_every
-        if getattr(response, "error", None) is not None or (every and self._sent % every == 0):
-            self._reconnect()
 
 
 def account(rules: SessionRules) -> Callable[..., None]:
@@ -140,25 +172,54 @@ def account(rules: SessionRules) -> Callable[..., None]:
         if not isinstance(row, Open):
             return
         status = int(getattr(response, "status_code", 0) or 0)
-        outcome = outcome_of(exception, status)
+        outcome, kind = how_it_ended(exception, status)
         if outcome is not RequestOutcome.OK:
-            rules.errors[f"status {status}" if outcome is RequestOutcome.HTTP_ERROR else type(exception).__name__] += 1
+            rules.errors[kind] += 1
         rules.log.end(row, row.answered_s or rules.now_s(), status, outcome, pod=pod_of(response))
 
     return on_request
 
 
-def outcome_of(exception: BaseException | None, status: int) -> RequestOutcome:
-    """Say how a request ended, from what Locust reports of it."""
-    if exception is None:
-        return RequestOutcome.OK if 0 < status < FIRST_BAD_STATUS else RequestOutcome.HTTP_ERROR
-    if isinstance(exception, LocustBadStatusCode):
-        return RequestOutcome.HTTP_ERROR
-    if isinstance(exception, (gevent.Timeout, TimeoutError)):
-        return RequestOutcome.TIMEOUT
-    if isinstance(exception, (ConnectionRefusedError, socket.gaierror, ssl.SSLError)):
-        return RequestOutcome.CONNECT_ERROR
-    return RequestOutcome.BROKEN
+def how_it_ended(error: BaseException | None, status: int) -> tuple[RequestOutcome, str]:
+    """Say how a request ended and why, from what Locust reports of it; in the words of the fast path where it has one.
+
+    Args:
+        error: What was raised, or None.
+        status: Of the answer, or 0.
+    """
+    if error is None:
+        good = 0 < status < FIRST_BAD_STATUS
+        return (RequestOutcome.OK, "") if good else (RequestOutcome.HTTP_ERROR, f"status {status}")
+    for cause in causes(error):
+        found = next((end for kinds, end in _ENDS if isinstance(cause, kinds)), None)
+        if found is not None:
+            return found[0], found[1] or f"status {status}"
+    return RequestOutcome.BROKEN, type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it was raised for, outermost first: libraries wrap the operating system's."""
+    waiting, seen = [error], 0
+    while waiting and seen < CAUSES_MAX:
+        cause = waiting.pop(0)
+        seen += 1
+        yield cause
+        told = (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__)
+        waiting += [one for one in told if isinstance(one, BaseException)]
+
+
+_ENDS: tuple[tuple[tuple[type[BaseException], ...], tuple[RequestOutcome, str]], ...] = (
+    ((LocustBadStatusCode, requests.HTTPError), (RequestOutcome.HTTP_ERROR, "")),
+    ((CatchResponseError,), (RequestOutcome.BROKEN, REFUSED_BY_TASK)),
+    ((gevent.GreenletExit,), (RequestOutcome.UNFINISHED, "given-up")),
+    ((requests.ConnectTimeout,), (RequestOutcome.TIMEOUT, "connect-timeout")),
+    ((gevent.Timeout, TimeoutError, requests.Timeout), (RequestOutcome.TIMEOUT, "total-timeout")),
+    ((socket.gaierror,), (RequestOutcome.CONNECT_ERROR, "dns")),
+    ((ssl.SSLError, requests.exceptions.SSLError), (RequestOutcome.CONNECT_ERROR, "tls")),
+    ((ConnectionRefusedError,), (RequestOutcome.CONNECT_ERROR, "refused")),
+    ((ConnectionResetError, BrokenPipeError), (RequestOutcome.BROKEN, "reset")),
+)
+"""What exceptions mean, the first that fits; an empty word is the status."""
 
 
 def pod_of(response: Any) -> str:

@@ -134,6 +134,7 @@ class Muster:
             users=sum(part.users for part in parts),
             cpu_ratio=max((part.cpu_ratio for part in parts), default=0.0),
             lag_s=max((part.lag_s for part in parts), default=0.0),
+            turns_rps=round(sum(part.turns for part in parts) / span_s, 3),
             loop_lag_s=max((part.loop_lag_s for part in parts), default=0.0),
         )
 
