@@ -85,14 +85,14 @@ def real(experiment: Experiment, job: Job) -> Parts:
             metrics=PrometheusSource(target, clock),
             ledger=KubernetesLedger(connect(target), target.system_namespace, target.commands),
             lease=KubernetesLease(connect(target), target.system_namespace),
-            safety=KubernetesSafety(connect(target), target.system_namespace, _operations(experiment, target)),
+            safety=KubernetesSafety(connect(target), target.system_namespace, undo_operations(experiment, target)),
             run_dir=run_dir,
         )
 
     return Parts(target, clock, versions(), drivers, driver_permissions(experiment, target))
 
 
-def _operations(experiment: Experiment, target: Target) -> set[str]:
+def undo_operations(experiment: Experiment, target: Target) -> set[str]:
     """Return how the run's changes are taken back: what the reaper must be able to do."""
     commands = any(plan.loss is Loss.NODE for plan in experiment.faults) and target.kind != "local"
     return {plan.undo for plan in experiment.faults} | ({"command"} if commands else set())

@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import cli_runs, cli_safety, exits, registries
+from harness import cli_doctor, cli_runs, cli_safety, exits, registries
 from harness.cli_options import SETTINGS, runs_option, settings_option
 from harness.cli_sabotage import sabotage_command
 from harness.client import CONTROL_SUFFIX, Job, RunClient, RunEnd
@@ -223,7 +223,7 @@ def report_command(run: str, runs_dir: str) -> int:
     return _print_verdicts(run_dir)
 
 
-for _command in (*cli_safety.COMMANDS, *cli_runs.COMMANDS, sabotage_command):
+for _command in (*cli_doctor.COMMANDS, *cli_safety.COMMANDS, *cli_runs.COMMANDS, sabotage_command):
     gameday.add_command(_command)
 
 

@@ -17,7 +17,7 @@ from harness.model.experiment import Experiment
 from harness.model.facts import FACTS
 from harness.model.fault import FaultPlan, Permission
 from harness.model.target import Target
-from harness.ports import Drivers
+from harness.ports import ClusterActor, Drivers
 
 ANONYMOUS = "system:anonymous"
 
@@ -105,20 +105,45 @@ class DryRun:
             observer.stop()
 
     def _fault(self, plan: FaultPlan, facts: Mapping[str, Sequence[Any]]) -> None:
-        preview = self.faults[plan.action].preview(self.drivers.actor, plan.arguments, self.seed, self.target)
-        held = f", held {plan.hold_s:g} s" if plan.hold_s is not None else ""
-        self.lines.append(f"fault {plan.name} ({plan.action}, {plan.loss.value}) at +{plan.at_s:g} s{held}:")
-        if preview.problem and preflight.chosen_when_due(facts, plan.arguments):
-            self.lines.append(f"  victims are chosen when it is due ({preview.problem})")
-            return
-        if preview.problem:
-            self.problems.append(f"fault {plan.name}: {preview.problem}")
-        self.lines += [f"  would hit {v['kind']} {_place(v)}" for v in preview.victims]
-        self.lines += [f"  undo: {line}" for line in preview.undo]
-        self.lines += [f"  note: {line}" for line in preview.notes]
-        objection = guard.object_to_victims(self.experiment, self.target, facts, plan.name, preview.victims)
-        if objection:
-            self.problems.append(objection)
+        definition = self.faults[plan.action]
+        lines, problems = look_at_fault(
+            plan, definition, self.drivers.actor, self.experiment, self.target, self.seed, facts
+        )
+        self.lines += lines
+        self.problems += problems
+
+
+def look_at_fault(
+    plan: FaultPlan,
+    definition: FaultDefinition,
+    actor: ClusterActor,
+    experiment: Experiment,
+    target: Target,
+    seed: int,
+    facts: Mapping[str, Sequence[Any]],
+) -> tuple[list[str], list[str]]:
+    """Return what a fault would do, line by line, and what is in its way.
+
+    Args:
+        plan: The fault.
+        definition: Its entry in FAULTS.
+        actor: Only read by.
+        experiment: Whose fault it is.
+        target: Where.
+        seed: Of the draw of victims.
+        facts: Present state.
+    """
+    preview = definition.preview(actor, plan.arguments, seed, target)
+    held = f", held {plan.hold_s:g} s" if plan.hold_s is not None else ""
+    lines = [f"fault {plan.name} ({plan.action}, {plan.loss.value}) at +{plan.at_s:g} s{held}:"]
+    if preview.problem and preflight.chosen_when_due(facts, plan.arguments):
+        return [*lines, f"  victims are chosen when it is due ({preview.problem})"], []
+    lines += [f"  would hit {v['kind']} {_place(v)}" for v in preview.victims]
+    lines += [f"  undo: {line}" for line in preview.undo]
+    lines += [f"  note: {line}" for line in preview.notes]
+    found = (f"fault {plan.name}: {preview.problem}" if preview.problem else "",)
+    objection = guard.object_to_victims(experiment, target, facts, plan.name, preview.victims)
+    return lines, [problem for problem in (*found, objection) if problem]
 
 
 def _place(victim: Mapping[str, str]) -> str:

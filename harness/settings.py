@@ -65,6 +65,7 @@ class SignalSetting(_Strict):
     unit: str = ""
     counter: bool = False
     gap_max_s: float = Field(15.0, gt=0, description="a larger hole makes what leans on it inconclusive")
+    sparse: bool = Field(False, description="has no series while all is well; `gameday doctor` does not miss it")
 
 
 class LoadWorkersSetting(_Strict):
@@ -272,6 +273,12 @@ def _signals(settings: Settings, target: str, pack: str, scrape_interval_s: floa
         if found:
             raise SpecError(settings.path, f"query_packs.{pack}.{signal.name}", *found)
     return signals
+
+
+def sparse_signals(settings: Settings, target: str) -> frozenset[str]:
+    """Return the signals of a target's pack that have no series while all is well."""
+    pack = settings.query_packs[settings.targets[target].query_pack]
+    return frozenset(name for name, signal in pack.items() if signal.sparse)
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
