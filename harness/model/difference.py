@@ -157,7 +157,8 @@ def quantile_difference(name: str, before: Sample, after: Sample, quantile: floa
         grid = _grid(before, after)
         generator = np.random.default_rng(SEED)
         drawn = [_drawn(one, quantile, grid, generator) for one in (before, after)]
-        low, high = _middle(drawn[1] - drawn[0])
+        with np.errstate(invalid="ignore"):  # infinite less infinite is not a number, which `_middle` looks for
+            low, high = _middle(drawn[1] - drawn[0])
         problem = "" if math.isfinite(low) and math.isfinite(high) else "too many requests got no answer"
     return Difference(name, found[0], found[1], low, high, relevant, more_is_better=False, problem=problem)
 

@@ -93,3 +93,63 @@ def test_a_load_of_a_few_seconds_tells_nothing():
 def test_a_figure_that_is_not_finite_is_neither_worse_nor_better():
     unknown = Difference("x_s", math.nan, 1.0, math.nan, math.nan, 0.1, more_is_better=False)
     assert not unknown.worse and not unknown.better
+
+
+# Word for word and figure for figure ---------------------------------------------------------------------------------
+
+
+def rounded(found: Difference) -> tuple[float, ...]:
+    return tuple(round(value, 6) for value in (found.before, found.after, found.low, found.high))
+
+
+def test_the_interval_of_a_ratio_is_newcombes_of_requests_as_good_as_independent():
+    even = ratio_difference("success_ratio", good(0, 7000), good(140, 7000, 2), 0.001)
+    assert rounded(even) == (1.0, 0.98, -0.023606, -0.016887)
+    clustered = ratio_difference("success_ratio", good(0, 7000), good(140, 7000, together=True), 0.001)
+    assert rounded(clustered) == (1.0, 0.98, -0.106301, -0.00348)
+
+
+def test_the_interval_of_a_quantile_is_the_middle_of_what_blocks_give_drawn_with_replacement():
+    found = quantile_difference("p", times(1, 1), times(1.2, 2), 0.95, 0.002)
+    assert rounded(found) == (0.03556, 0.041945, 0.005225, 0.008042)
+    assert (found.name, found.relevant, found.more_is_better, found.problem) == ("p", 0.002, False, "")
+
+
+def test_what_cannot_be_told_says_why():
+    lost = np.where(np.arange(4000) % 10 == 0, math.inf, 0.01)
+    found = quantile_difference("p", times(1, 1), sample(lost), 0.95, 0.002)
+    assert found.problem == "more than 5% of the requests of one run got no answer"
+    late = np.where(np.arange(4000) < 36, math.inf, 0.01)
+    few = quantile_difference("p", sample(late), sample(late), 0.99, 0.002)
+    assert few.problem == "too many requests got no answer"
+    both = ratio_difference("success_ratio", good(0, 10), good(0, 20), 0.001)
+    told = [
+        f"the {run} run: {total} requests are too few, 200 are needed" for run, total in (("first", 10), ("second", 20))
+    ]
+    assert both.problem == "; ".join(told)
+    short = Sample(np.linspace(0, 12, 900), np.ones(900))
+    told = ratio_difference("success_ratio", short, good(0, 7000), 0.001).problem
+    assert told == "the first run: 3 blocks of 5 s are too few, 8 are needed"
+
+
+def test_enough_is_enough_to_the_last_request_and_block():
+    assert ratio_difference("r", good(0, 200), good(0, 200), 0.001).problem == ""
+    blocks = [Sample(np.linspace(0, seconds, 900, endpoint=False), np.ones(900)) for seconds in (40.0, 35.0)]
+    assert ratio_difference("r", blocks[0], blocks[0], 0.001).problem == ""
+    assert "7 blocks" in ratio_difference("r", blocks[1], blocks[0], 0.001).problem
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "more_is_better", "hidden"),
+    [(-0.2, 0.3, True, 0.2), (-0.2, 0.3, False, 0.3), (0.1, 0.3, True, 0.0), (-0.3, -0.1, False, 0.0)],
+)
+def test_what_an_interval_hides_is_its_worst_end(low, high, more_is_better, hidden):
+    assert Difference("x", 1.0, 1.1, low, high, 0.01, more_is_better).hidden == hidden
+
+
+def test_a_move_counts_from_the_smallest_that_matters_and_beyond_zero():
+    assert Difference("x", 1.0, 1.5, 0.1, 0.9, 0.5, more_is_better=False).worse
+    assert not Difference("x", 1.0, 1.5, 0.0, 0.9, 0.5, more_is_better=False).worse
+    assert Difference("x", 1.0, 0.5, -0.9, -0.1, 0.5, more_is_better=False).better
+    assert Difference("x", 1.0, 0.5, -0.9, -0.1, 0.5, more_is_better=True).worse
+    assert not Difference("x", 1.0, 1.5, 0.1, 0.9, 0.5, more_is_better=False, problem="too few").worse
