@@ -27,7 +27,7 @@ from loadprofiles.accounts import ON_TIME_S, Pulse, RequestLog, part_of
 from loadprofiles.arrivals import arrival_chunks, class_choices
 from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads, room_rps
 from loadprofiles.measured import SessionRules, account
-from loadprofiles.mix import paced_class, talking_class, users_by_class
+from loadprofiles.mix import paced_class, talking_class, unique_name, users_by_class
 from loadprofiles.outlet import Outlet
 from loadprofiles.pacing import Office, sleep_until
 from loadprofiles.shares import Share, owned
@@ -231,10 +231,11 @@ class Engine:
             self._look_for_silence()
 
     def _look_for_silence(self) -> None:
-        """Say so where users take no arrival up: a task that sends nothing must not look like a quiet platform."""
-        if self._log.started == 0 and self._office.book.dropped > 0:
-            names = ", ".join(self._profile.user_classes)
-            self._fail(f"no user of {names} sends a request: its tasks ask for nothing through self.client")
+        """Say so where users of a class take no arrival up: what sends nothing must not look like a quiet platform."""
+        here = self.environment.runner.user_classes_count if self.environment.runner is not None else {}
+        silent = [name for name in self._office.silent() if here.get(unique_name(name))] + self._talks.silent()
+        if silent:
+            self._fail(f"no user of {', '.join(silent)} sends a request: its tasks ask for nothing through self.client")
 
     def _part(self, edge_s: float, *, last: bool = False) -> None:
         cpu_s, wall_s = time.process_time() - self._cpu_mark_s, max(self.now_s() - self._cpu_wall_s, 1e-3)

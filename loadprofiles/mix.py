@@ -110,7 +110,6 @@ def talking_class(
 
 
 def _derived(name: str, base: type[User], start: Starter, members: dict[str, Any]) -> type[User]:
-    """Return a subclass that carries the whole name: Locust wants it unique, and two modules may call a class alike."""
     own: dict[str, Any] = {
         "__init__": start,
         "__module__": base.__module__,
@@ -118,7 +117,12 @@ def _derived(name: str, base: type[User], start: Starter, members: dict[str, Any
         "insecure": False,
         "wait_time": lambda self: 0.0,
     }
-    return type(name.replace(":", "."), (base,), own | members)
+    return type(unique_name(name), (base,), own | members)
+
+
+def unique_name(name: str) -> str:
+    """Return what Locust knows a class by: names must be unique there, and two modules may call a class alike."""
+    return name.replace(":", ".")
 
 
 def _is_task_set(task: Any) -> bool:

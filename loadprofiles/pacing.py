@@ -28,6 +28,9 @@ class Desk:
     waiting: deque[float] = field(default_factory=deque)
     handed: dict[Any, float] = field(default_factory=dict)
     """Greenlets that were called and have not run yet: one that is killed on the way gives its arrival back."""
+    asked: bool = False
+    """Whether a user has ever asked for an arrival."""
+    dropped: int = 0
 
 
 class Office:
@@ -64,6 +67,7 @@ class Office:
         desk = self._desks[name]
 
         def take() -> float:
+            desk.asked = True
             while self._open:
                 intended_s = desk.waiting.popleft() if desk.waiting else self._rest(desk)
                 now_s = self._now_s()
@@ -97,7 +101,12 @@ class Office:
         for desk in self._desks.values():
             while desk.waiting and now_s - desk.waiting[0] > self._timeout_s:
                 self.book.drop(now_s - desk.waiting.popleft())
+                desk.dropped += 1
         return min((desk.waiting[0] for desk in self._desks.values() if desk.waiting), default=None)
+
+    def silent(self) -> list[str]:
+        """Return the classes whose arrivals were dropped although no user has ever asked for one."""
+        return [name for name, desk in self._desks.items() if desk.dropped and not desk.asked]
 
     def close(self) -> None:
         """Hand out nothing more; users that wait end."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Script = Callable[[int], str]
-"""From the number of a request to what becomes of it, see `_ANSWERS`; ``hang`` and ``reset`` answer nothing."""
+"""From the number of a request to what becomes of it, see `_ANSWERS`; ``hang`` and ``reset`` answer nothing. Of event
+streams ``events`` has five and an end, ``events-cut`` is cut off after three, and ``events-endless`` has no end."""
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Gameday-Pod: planner-a\r\n\r\nok"
 _ANSWERS = {
@@ -19,7 +20,11 @@ _ANSWERS = {
     "503": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nfull",
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
     "half": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly a part",
+    "cookie": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=1, x\r\nSet-Cookie: pod=p7; Path=/\r\n\r\nok",
 }
+_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_EVENTS = {"events": 5, "events-cut": 3, "events-endless": 10_000}
+EVENT_EVERY_S = 0.05
 
 
 @dataclass
@@ -29,6 +34,7 @@ class Asked:
     line: str
     headers: dict[str, str]
     body: bytes
+    connection: int = 0
 
 
 @dataclass
@@ -72,8 +78,9 @@ class ScriptedServer:
         assert task is not None
         self._handlers.add(task)
         self.connections += 1
+        number = self.connections
         try:
-            while await self._answer(reader, writer):
+            while await self._answer(reader, writer, number):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client is gone or the server closes: both end this connection only
@@ -81,18 +88,32 @@ class ScriptedServer:
             self._handlers.discard(task)
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *fields = head.strip().split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (field.partition(":") for field in fields)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        self.asked.append(Asked(line, headers, body))
+        self.asked.append(Asked(line, headers, body, connection))
         does = self.script(next(self._numbers))
         await asyncio.sleep(3600 if does == "hang" else self.delay_s)
         if does == "reset":
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             return False
+        if does in _EVENTS:
+            return await self._stream(writer, does)
         writer.write(_ANSWERS.get(does, b""))
         await writer.drain()
         return does not in {"half", "close"}
+
+    async def _stream(self, writer: asyncio.StreamWriter, does: str) -> bool:
+        writer.write(_STREAM)
+        for number in range(_EVENTS[does]):
+            event = f": still here\r\nid: {number}\r\nevent: step\r\ndata: {number}\r\n\r\n".encode()
+            for part in (event[:20], event[20:]):  # a chunk is no event
+                writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(EVENT_EVERY_S)
+        writer.write(b"0\r\n\r\n" if does == "events" else b"")
+        await writer.drain()
+        return does == "events"
