@@ -19,6 +19,10 @@ help:  ## show this list
 gameday: $(VENV)/.testbed system-packages  ## run EXPERIMENT on a local testbed that is started and taken down
 	$(BIN)/gameday run $(EXPERIMENT) --target local --with-testbed $(ARGS)
 
+.PHONY: gameday-kind
+gameday-kind: $(VENV)/.testbed  ## run EXPERIMENT on a kind cluster that is made and deleted (ARGS: `gameday kind run -h`)
+	$(BIN)/gameday kind run $(EXPERIMENT) $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
 	$(BIN)/python -m testbed build core

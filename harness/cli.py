@@ -32,17 +32,21 @@ from harness.settings import check_query_packs, choose_target, load_settings, re
 
 
 class _Lazy(click.Group):
-    """Finds the testbed's commands only when they are asked for: the harness knows the testbed only as a target."""
+    """Finds the testbeds' commands only when they are asked for: the harness knows a testbed only as a target."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "testbed"])
+        return sorted([*super().list_commands(ctx), "kind", "testbed"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "testbed":
-            return super().get_command(ctx, cmd_name)
-        from testbed.cli import testbed  # noqa: PLC0415 - an optional product of its own
+        if cmd_name == "testbed":
+            from testbed.cli import testbed  # noqa: PLC0415 - an optional product of its own
 
-        return testbed
+            return testbed
+        if cmd_name == "kind":
+            from testbed.kind.cli import kind  # noqa: PLC0415 - as the testbed
+
+            return kind
+        return super().get_command(ctx, cmd_name)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

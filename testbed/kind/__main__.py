@@ -1,0 +1,7 @@
+"""`python -m testbed.kind` is `gameday kind`."""
+
+import sys
+
+from testbed.kind.cli import main
+
+sys.exit(main())
