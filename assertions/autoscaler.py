@@ -106,7 +106,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
         return conclude(spec, dead, expected, window=window, rests_on=())
     chain = chain_of(record, view, window)
     checks = _checks(record, view, chain, spec, window, whole)
-    figures = _figures(chain) | shape_figures(record, view, window, whole)
+    figures = _figures(chain) | shape_figures(view, window, whole)
     return conclude(spec, checks, expected, window=window, evidence=_evidence(view, chain, window), figures=figures)
 
 

@@ -36,7 +36,7 @@ def shape_checks(
         window: While the demand is on.
         whole: From the start of the load to the end of the run.
     """
-    figures = shape_figures(record, view, window, whole)
+    figures = shape_figures(view, window, whole)
     yield _flapping(figures["direction_changes"], int(param(spec, schema, "direction_changes_max")))
     yield from _saturation(figures["saturated_s"], view, param_s(spec, schema, "saturated_max"))
     yield from _overshoot(figures["overshoot_replicas"], spec.params.get("overshoot_max"))
@@ -47,7 +47,7 @@ def shape_checks(
     yield from _return(view, window, whole, _return_limit_s(view, spec, schema))
 
 
-def shape_figures(record: Record, view: ScalingView, window: Window, whole: Window) -> dict[str, float]:
+def shape_figures(view: ScalingView, window: Window, whole: Window) -> dict[str, float]:
     """Return the figures of the shape; a way back that was not seen is left out."""
     asked = view.asked.within(window)
     known = asked.values[np.isfinite(asked.values)]

@@ -13,7 +13,7 @@ from harness.model.fault import Loss
 from tests.replay.builders import ASSERTIONS, Run, add_loss, add_pod, asserting, good_run, pod, workload
 from tests.replay.fault_builders import one_fault, tell_fault
 from tests.replay.keda_builders import keda_run
-from tests.replay.signal_builders import SERVING, add_cpu
+from tests.replay.signal_builders import SCRAPES_S, SERVING, add_cpu
 from tests.replay.test_agent_outcomes import outcome_run
 from tests.replay.test_alerts import alert_run
 from tests.replay.test_backlog_sources import kafka_run, source_run
@@ -62,6 +62,40 @@ def only(run: Run, kind: str) -> Run:
     """Let a run be judged by its assertion of a kind alone."""
     found = tuple(spec for spec in run.experiment.assertions if spec.kind == kind)
     run.experiment = replace(run.experiment, assertions=found)
+    return run
+
+
+def scaled(**limits: object) -> Run:
+    """Return the good run, asked about its autoscaler with every limit there is; the replicas come back at +172 s."""
+    run = good_run()
+    run.fact(172, workload(3))
+    asked = {"autoscaler": "hpa/agents/planner", "signal_within": "10s", "saturated_max": "5s", "overshoot_max": 0}
+    return asserting(run, "autoscaler_response", **{**asked, "returned_within": "30s", **limits})
+
+
+def boxes() -> Run:
+    """Return a run whose pods have two containers each, and the sandbox beside them, in two namespaces."""
+    run = cpu_run(70)
+    for name in SERVING:
+        for box, cores in (("main", 0.06), ("sidecar", 0.015), ("POD", 9.0)):
+            for signal, values in (
+                ("pod_cpu_seconds", SCRAPES_S * cores),
+                ("pod_cpu_request_cores", SCRAPES_S * 0 + 0.05),
+            ):
+                run.add_series(signal, SCRAPES_S, values, pod=name, container=box, namespace="agents")
+                run.add_series(signal, SCRAPES_S, values * 7, pod=name, container=box, namespace="others")
+    return run
+
+
+def claims() -> Run:
+    """Return a run of which every mode of claim is asked, true and untrue."""
+    run = run_with({80.0: 51, 82.0: 60}, at_most=50)
+    modes = ("always", "never", "sometimes", "eventually", "for-at-least")
+    bounds = ({"at_most": 50}, {"at_least": 51}, {"at_least": 5, "stage": "baseline"}, {"at_most": 9, "within": "15s"})
+    run.experiment = replace(run.experiment, assertions=tuple(
+        AssertionSpec(f"{mode} {bound}", "signal", {"signal": "depth", "mode": mode, "duration": "20s", **bound})
+        for mode in modes for bound in bounds
+    ))  # fmt: skip
     return run
 
 
@@ -120,7 +154,9 @@ SITUATIONS: Mapping[str, Callable[[], Run]] = {
     "blackout": lambda: asserting(blackout(), "replicas_held", autoscaler="hpa/agents/planner", during="blackout"),
     "burst": burst,
     "claim": lambda: run_with({80.0: 51}, at_most=55, name="depth"),
+    "claims": claims,
     "counts": counts,
+    "cpu-by-containers": boxes,
     "cpu-by-counters": counted_cpu,
     "cpu-by-hpa": lambda: cpu_run(70),
     "crashes": crashes,
@@ -134,6 +170,9 @@ SITUATIONS: Mapping[str, Callable[[], Run]] = {
     "lost-node": lost_node,
     "preemption": taken_gpus,
     "redis-list": lambda: only(source_run("redis-list"), "backlog"),
+    "scaled": scaled,
+    "scaled-as-specified": lambda: scaled(expect="as-specified", returned_within="as-specified"),
+    "scaled-and-held": lambda: scaled(expect="hold"),
     "slow-pod": lambda: asserting(
         wait_for_node(good_run(), 100, 120), "pending_time", namespace="agents", selector="app=planner", within="30s"
     ),

@@ -140,6 +140,28 @@ def _lost_watches(record: Record, at_s: float) -> Iterable[Event]:
     return (Event(0, at_s, "cluster", "watch", w, {"state": "lost", "reason": "forbidden"}) for w in watched)
 
 
+def _two_holes(record: Record, at_s: float) -> Iterable[Event]:
+    later = (replace(hole, t_s=at_s + 12, detail={**hole.detail, "reason": "expired"}) for hole in _holes(record, at_s))
+    return [*_holes(record, at_s), *later]
+
+
+def _dip(record: Record, at_s: float) -> Iterable[Event]:
+    """Let every workload have and ask for two replicas less for 6 s."""
+    last = {e.subject: e for e in record.timeline.of("workload") if e.t_s <= at_s}
+    for event in last.values():
+        counts = {key: event.detail[key] for key in ("spec_replicas", "replicas", "available_replicas")}
+        fewer = {key: max(value - 2, 0) for key, value in counts.items() if value is not None}
+        yield replace(event, t_s=at_s + 2, detail={**event.detail, **fewer})
+        yield replace(event, t_s=at_s + 8)
+
+
+def _stays_high(record: Record, at_s: float) -> Iterable[Event]:
+    """Let every workload end with as many replicas as it ever had, and one more that is not there."""
+    for event in {e.subject: e for e in record.timeline.of("workload")}.values():
+        most = max(e.detail.get("spec_replicas") or 0 for e in record.timeline.of("workload", event.subject))
+        yield replace(event, t_s=record.timeline.end_s - 1, detail={**event.detail, "spec_replicas": most + 1})
+
+
 def _residue(record: Record, at_s: float) -> Iterable[Event]:
     detail = {"difference": "unschedulable: False -> True", "ours": True, "command": "kubectl uncordon node-1"}
     return [Event(0, record.timeline.end_s, "harness", "residue", "Node/node-1", detail)]
@@ -203,6 +225,15 @@ def _limit(duration: str, objective: float) -> Callable[[str, Any], Any]:
         return objective if key == "objective" else value
 
     return edit
+
+
+def _no_limits(record: Record) -> Record:
+    """Leave every limit to its default."""
+    needed = {"autoscaler", "workload", "pdb", "fault", "after", "during", "selector", "namespace", "victims", "signal"}
+    needed |= {"at_most", "at_least", "mode", "source", "expect", "budget"}
+    asked = record.experiment.assertions
+    changed = tuple(replace(a, params={k: v for k, v in a.params.items() if k in needed}) for a in asked)
+    return replace(record, experiment=replace(record.experiment, assertions=changed))
 
 
 def _ghost(key: str, value: Any) -> Any:
@@ -272,6 +303,7 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "rows: few": rows(lambda requests: requests.head(100)),
     "rows: none": rows(lambda requests: requests.iloc[:0]),
     "watch: holes": besides(_holes),
+    "watch: two holes": besides(_two_holes),
     "watch: lost": besides(_lost_watches),
     "watch: never opened": without("watch"),
     "cluster: nothing seen": without(*CLUSTER),
@@ -296,6 +328,8 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "budget: all must stay": told("pdb", lambda e: {"min_available": "100%"}),
     "workload: one short": told("workload", lambda e: {"available_replicas": 0, "ready_replicas": 0}),
     "workload: two more asked for": told("workload", lambda e: {"spec_replicas": (e.detail["spec_replicas"] or 0) + 2}),
+    "workload: dips": besides(_dip),
+    "workload: stays high": besides(_stays_high),
     "workload: not said": told("workload", lambda e: {"spec_replicas": None}),
     "pods: of nobody": told("pod", lambda e: {"labels": {}, "owner": ""}),
     "pods: nowhere": told("pod", lambda e: {"node": ""}),
@@ -313,6 +347,8 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "faults: unclear": told("fault", lambda e: {"effect": "UNCLEAR", "reason": "no look at it"}),
     "faults: without a word": told("fault", _no_word("victims", "effect", "reason", "outcomes", "blocked_by")),
     "faults: another loss": told("fault", lambda e: {"loss": "node drain"}),
+    "faults: not drained": told("fault", lambda e: {"drained": False, "blocked_by": []}),
+    "faults: blocked by two": told("fault", lambda e: {"drained": False, "blocked_by": ["agents/a", "agents/b"]}),
     "faults: no loss": told("fault", lambda e: {"loss": "none"}),
     "faults: denied": told("fault", lambda e: {"step": "denied" if e.detail.get("step") == "permit" else "due"}),
     "faults: unplanned": lambda record: replace(record, experiment=replace(record.experiment, faults=())),
@@ -334,6 +370,7 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "ended: crashed": ended(Ending.CRASHED, "the conductor died"),
     "ended: not": ended(None, ""),
     "limits: strict": limits(_limit("100ms", 0.99999)),
+    "limits: by default": _no_limits,
     "limits: lax": limits(_limit("1h", 0.5)),
     "limits: of what is not there": limits(_ghost),
 }

@@ -128,8 +128,8 @@ def test_what_cannot_be_told_says_why():
     ]
     assert both.problem == "; ".join(told)
     short = Sample(np.linspace(0, 12, 900), np.ones(900))
-    told = ratio_difference("success_ratio", short, good(0, 7000), 0.001).problem
-    assert told == "the first run: 3 blocks of 5 s are too few, 8 are needed"
+    found = ratio_difference("success_ratio", short, good(0, 7000), 0.001)
+    assert found.problem == "the first run: 3 blocks of 5 s are too few, 8 are needed"
 
 
 def test_enough_is_enough_to_the_last_request_and_block():

@@ -42,8 +42,9 @@ def test_a_phase_goes_from_edge_to_edge_or_to_the_last_event() -> None:
 
 
 def test_the_span_of_load_begins_with_its_start_and_ends_with_its_end_or_the_record() -> None:
-    started, ended = (2.0, "load-edge", "started", {}), (7.0, "load-edge", "ended", {})
-    last = (9.0, "note", "x", {})
+    started: Told = (2.0, "load-edge", "started", {})
+    ended: Told = (7.0, "load-edge", "ended", {})
+    last: Told = (9.0, "note", "x", {})
     assert timeline(started, ended, last).load_window() == Window(2.0, 7.0)
     assert timeline(started, last).load_window() == Window(2.0, 9.0)
     assert timeline(ended, last).load_window() is None
