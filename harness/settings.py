@@ -14,23 +14,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.hours import parse_hours
 from harness.model.errors import SpecError
 from harness.model.experiment import Experiment
 from harness.model.load import LoadWorkers
 from harness.model.signal import Signal
-from harness.model.target import Target
+from harness.model.target import Announce, Target
 from harness.model.time import parse_duration_s
 from harness.query_lint import lint
+from harness.settings_parts import AnnounceSetting, LoadWorkersSetting, SignalSetting, Strict, without_user_info
 
 SETTINGS_FILE = "gameday.toml"
 TARGET_SCHEMA = "gameday.target/1"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 ProtectedPart = Annotated[str, Field(pattern=r"^[^/]+/[^=/]+=[^=]+$")]
@@ -45,7 +42,7 @@ PROTECTED = (
 """Gateway and metrics store: without them nothing can be judged. Load and reaper: without them nothing is safe."""
 
 
-class Objectives(_Strict):
+class Objectives(Strict):
     """What the platform promises; experiments may be stricter, never laxer (`check_objectives`)."""
 
     success_ratio: float = Field(0.995, gt=0, lt=1, description="share of requests that must succeed")
@@ -58,34 +55,7 @@ class Objectives(_Strict):
         return text
 
 
-class SignalSetting(_Strict):
-    """One query of a pack."""
-
-    query: str = Field(min_length=1)
-    unit: str = ""
-    counter: bool = False
-    gap_max_s: float = Field(15.0, gt=0, description="a larger hole makes what leans on it inconclusive")
-    sparse: bool = Field(False, description="has no series while all is well; `gameday doctor` does not miss it")
-
-
-class LoadWorkersSetting(_Strict):
-    """Who makes a target's load, as written."""
-
-    count: int = Field(1, ge=1, le=512, description="worker processes")
-    placement: Literal["local", "cluster"] = Field("local", description="processes here, or pods that come to us")
-    listen_host: str = Field("127.0.0.1", min_length=1, description="where the load child listens for them")
-    listen_port: int = Field(0, ge=0, le=65535, description="0: any free port")
-
-    pool: str = Field("", description="pool of nodes that the pods are pinned to, away from the faults")
-
-    @model_validator(mode="after")
-    def _can_be_found(self) -> Self:
-        if self.placement == "cluster" and not self.listen_port:
-            raise ValueError("pods must know where to go: set listen_port, and listen_host to an address they reach")
-        return self
-
-
-class TargetSetting(_Strict):
+class TargetSetting(Strict):
     """One target as written."""
 
     kind: Literal["local", "kind", "cluster"]
@@ -102,6 +72,11 @@ class TargetSetting(_Strict):
     prometheus_url: str = ""
     prometheus_token_env: str = ""
     prometheus_ca_file: str = ""
+    prometheus_user_env: str = Field("", description="variable with the user of basic authentication")
+    prometheus_password_env: str = Field("", description="variable with the user's password")
+    prometheus_password_file: str = Field("", description="or the file that holds it")
+    prometheus_cert_file: str = Field("", description="client certificate for mutual TLS")
+    prometheus_key_file: str = Field("", description="its key, where the certificate's file does not hold it")
     scrape_interval_s: float = Field(15.0, gt=0)
     loopback_only: bool = False
     header_names: list[str] = Field(default_factory=list, description="values: GAMEDAY_HEADER_<NAME>")
@@ -120,6 +95,25 @@ class TargetSetting(_Strict):
     )
 
     load_workers: LoadWorkersSetting = LoadWorkersSetting()  # type: ignore[call-arg]  # every field has a default
+    announce: AnnounceSetting = AnnounceSetting()
+
+    @field_validator("gateway_url", "prometheus_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        return without_user_info(url)
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.prometheus_token_env and self.prometheus_user_env:
+            raise ValueError("Prometheus takes a token or a user, not both: leave one of the two empty")
+        passwords = [name for name in (self.prometheus_password_env, self.prometheus_password_file) if name]
+        if len(passwords) != bool(self.prometheus_user_env):
+            raise ValueError(
+                "basic authentication takes prometheus_user_env and one of prometheus_password_env and _password_file"
+            )
+        if self.prometheus_key_file and not self.prometheus_cert_file:
+            raise ValueError("prometheus_key_file is the key of a certificate: name prometheus_cert_file too")
+        return self
 
     @field_validator("allowed_hours")
     @classmethod
@@ -137,7 +131,7 @@ class TargetSetting(_Strict):
         return commands
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """The whole file."""
 
     default_target: str = ""
@@ -237,6 +231,11 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         loopback_only=written.loopback_only or written.kind == "local",
         prometheus_token_env=written.prometheus_token_env,
         prometheus_ca_file=written.prometheus_ca_file,
+        prometheus_user_env=written.prometheus_user_env,
+        prometheus_password_env=written.prometheus_password_env,
+        prometheus_password_file=written.prometheus_password_file,
+        prometheus_cert_file=written.prometheus_cert_file,
+        prometheus_key_file=written.prometheus_key_file,
         header_names=tuple(written.header_names),
         signals=_signals(settings, name, written.query_pack, float(facts["scrape_interval_s"])),
         protected=tuple(written.protected),
@@ -248,6 +247,7 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         helper_command=tuple(written.helper_command),
         commands={key: tuple(argv) for key, argv in written.commands.items()},
         load_workers=LoadWorkers(**written.load_workers.model_dump()),
+        announce=Announce(**{**written.announce.model_dump(), "silence": tuple(written.announce.silence)}),
         **facts,
     )
 

@@ -239,8 +239,8 @@ class RunStore:
         self.set_header(whole)
 
     def save_target(self, target: Target) -> None:
-        """Write the target without anything secret, and keep the value of its token out of all later files."""
-        self._redact = Redactor(secrets_in(self._environ, (target.prometheus_token_env,)))
+        """Write the target without anything secret, and keep the values of its secrets out of all later files."""
+        self._redact = Redactor(files.secrets_of(target, self._environ))
         self._write_json(files.TARGET_FILE, {"schema": "gameday.run-target/1", **asdict(target)})
 
     def save_requests(self, requests: LoggedRequests, lost: int = 0) -> None:

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+from base64 import b64encode
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from harness.model.errors import PortError, SpecError
+from harness.model.target import Target
 
 T = TypeVar("T")
 
@@ -82,8 +84,24 @@ def secrets_in(environ: Mapping[str, str], names: Iterable[str] = ()) -> tuple[s
     return (*values, *filter(None, map(_content, files)))
 
 
+def secrets_of(target: Target, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what must not be recorded of a run on a target: also its password as it travels.
+
+    Args:
+        target: Names variables and the file that hold secrets.
+        environ: The environment.
+    """
+    found = secrets_in(environ, target.secret_envs)
+    user = environ.get(target.prometheus_user_env, "") if target.prometheus_user_env else ""
+    path = target.prometheus_password_file
+    password = _content(Path(path)) if path else environ.get(target.prometheus_password_env, "")
+    if not user or not password:
+        return found
+    return (*found, password, b64encode(f"{user}:{password}".encode()).decode())
+
+
 def _content(path: Path) -> str:
-    """Return a header's value as the load generator reads it; a file that it cannot read holds none either."""
+    """Return a header's value (or a password) as whoever uses it reads it; a file that cannot be read holds none."""
     try:
         return path.read_text("utf-8").strip() if path.is_file() else ""
     except (OSError, UnicodeDecodeError):

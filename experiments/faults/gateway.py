@@ -97,8 +97,8 @@ def _doubts(target: Target | None) -> tuple[str, ...]:
     """Say beforehand what would leave the fault without a proof."""
     if target is not None and SIGNAL not in target.signals:
         return (f"it cannot be proven: the target's query pack has no signal {SIGNAL}",)
-    if target is not None and target.prometheus_token_env:
-        return ("it cannot be proven: faults are not given the token of the metrics store",)
+    if target is not None and (target.prometheus_token_env or target.prometheus_password_env):
+        return ("it cannot be proven: faults are not given the credentials of the metrics store",)
     return ()
 
 

@@ -291,7 +291,7 @@ def child_environment(target: Target, environ: Mapping[str, str]) -> dict[str, s
         target: The target.
         environ: Our own environment.
     """
-    withheld = (*_WITHHELD, *filter(None, [target.prometheus_token_env]))
+    withheld = (*_WITHHELD, *target.secret_envs)
     kept = {key: value for key, value in environ.items() if not key.startswith(withheld)}
     if target.loopback_only:
         kept = {key: value for key, value in kept.items() if key.upper() not in _PROXIES}

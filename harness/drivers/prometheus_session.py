@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,11 +60,14 @@ class PrometheusSession:
         self._said = Said()
         self._session = requests.Session()
         self._session.trust_env = False  # REQUESTS_CA_BUNDLE and proxies of the environment would win over ours
-        self._session.verify = target.prometheus_ca_file or True
+        self._session.verify = _file(target.prometheus_ca_file, "prometheus_ca_file") or True
+        self._session.cert = _certificate(target)
         self._session.hooks["response"].append(self._inspect)
         token = _token(target, environ)
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
+        self._session.auth = _user(target, environ)
+        self._remedy = _remedy(target)
         self._client = PrometheusConnect(
             url=self._url,
             retry=RETRIES,
@@ -134,7 +138,7 @@ class PrometheusSession:
             raise PortError(SYSTEM, place, problem, "set prometheus_url to the address that answers itself")
         if response.status_code in {401, 403}:
             problem = f"HTTP {response.status_code}: not allowed"
-            raise PortError(SYSTEM, place, problem, "set prometheus_token_env to the variable that holds a valid token")
+            raise PortError(SYSTEM, place, problem, self._remedy)
         body = _json(response, place)
         if body.get("status") != "success":
             problem = f"HTTP {response.status_code}: {body.get('errorType', 'error')}: {body.get('error', 'no reason')}"
@@ -162,14 +166,68 @@ def check_loopback(url: str) -> None:
         raise PortError(SYSTEM, "connect", problem, "set prometheus_url to an address in 127.0.0.0/8")
 
 
+def _secret(name: str, environ: Mapping[str, str], what: str) -> str:
+    """Return the value of a variable, or an empty string where none is named."""
+    value = environ.get(name, "") if name else ""
+    if name and not value:
+        raise PortError(SYSTEM, "connect", f"{name} is not set", f"export {name} with {what}")
+    return value
+
+
 def _token(target: Target, environ: Mapping[str, str]) -> str:
-    name = target.prometheus_token_env
-    if not name:
-        return ""
-    token = environ.get(name, "")
-    if not token:
-        raise PortError(SYSTEM, "connect", f"{name} is not set", f"export {name} with a token that may query")
+    """Return the token; one that no header can hold is refused here, for the library would tell it in its error."""
+    token = _secret(target.prometheus_token_env, environ, "a token that may query").strip()
+    if not token.isascii() or any(character.isspace() for character in token):
+        problem = f"{target.prometheus_token_env} holds characters that no token has"
+        raise PortError(SYSTEM, "connect", problem, "export the token alone, in one line")
     return token
+
+
+def _user(target: Target, environ: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    """Return user and password for basic authentication, or None."""
+    user = _secret(target.prometheus_user_env, environ, "the user who may query")
+    if not user:
+        return None
+    password = _secret(target.prometheus_password_env, environ, "the user's password")
+    path = _file(target.prometheus_password_file, "prometheus_password_file")
+    if path:
+        password = _content(path)
+    return user.encode(), password.encode()  # bytes: the library would write text as Latin-1
+
+
+def _content(path: str) -> str:
+    try:
+        password = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PortError(SYSTEM, "connect", f"prometheus_password_file {path} cannot be read: {error}") from None
+    if not password:
+        raise PortError(SYSTEM, "connect", f"prometheus_password_file {path} is empty", "write the password into it")
+    return password
+
+
+def _certificate(target: Target) -> str | tuple[str, str] | None:
+    """Return our client certificate as the HTTP library takes it, or None."""
+    certificate = _file(target.prometheus_cert_file, "prometheus_cert_file")
+    key = _file(target.prometheus_key_file, "prometheus_key_file")
+    return (certificate, key) if key else certificate or None
+
+
+def _file(path: str, setting: str) -> str:
+    """Return the path of a file that is there: the HTTP library tells of a missing one only when it sends."""
+    if path and not Path(path).is_file():
+        raise PortError(SYSTEM, "connect", f"{setting}: {path} is not a file", f"set {setting} to an existing file")
+    return path
+
+
+def _remedy(target: Target) -> str:
+    """Return what to do where our credentials are not taken."""
+    if target.prometheus_token_env:
+        return f"renew the token in {target.prometheus_token_env}"
+    if target.prometheus_user_env:
+        return f"check the user in {target.prometheus_user_env} and its password"
+    if target.prometheus_cert_file:
+        return f"check that {target.prometheus_cert_file} is a certificate that it trusts"
+    return "set prometheus_token_env to the variable that holds a valid token, or name a user (docs/targets.md)"
 
 
 def _json(response: requests.Response, place: str) -> dict[str, Any]:

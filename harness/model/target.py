@@ -10,6 +10,29 @@ from harness.model.signal import Signal
 
 
 @dataclass(frozen=True, slots=True)
+class Announce:
+    """Who is told of a run, besides who started it. Everything may be empty: nobody is.
+
+    Attributes:
+        webhook_url_env: Name of the environment variable with the URL that takes a JSON POST; such URLs are secrets.
+        grafana_url: Base URL of the Grafana that gets an annotation.
+        grafana_token_env: Name of the environment variable with its service account's token.
+        alertmanager_url: Base URL of the Alertmanager in which expected alerts are silenced.
+        alertmanager_token_env: Name of the environment variable with its bearer token, or empty.
+        silence: Matchers of the silence, such as ``alertname=~"Tool.*"``; without any nothing is silenced.
+        ca_file: CA of all three, or empty for the system's.
+    """
+
+    webhook_url_env: str = ""
+    grafana_url: str = ""
+    grafana_token_env: str = ""
+    alertmanager_url: str = ""
+    alertmanager_token_env: str = ""
+    silence: tuple[str, ...] = ()
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A permitted target of `gameday.toml`. All identity fields must match before anything is read (DESIGN 1.4).
 
@@ -26,6 +49,11 @@ class Target:
         prometheus_url: Base URL of Prometheus.
         prometheus_token_env: Name of the environment variable with its bearer token, or empty.
         prometheus_ca_file: CA of Prometheus, or empty for the system's.
+        prometheus_user_env: Name of the environment variable with its user (basic authentication), or empty.
+        prometheus_password_env: Name of the environment variable with the user's password, or empty.
+        prometheus_password_file: File that holds the password instead, or empty.
+        prometheus_cert_file: Our client certificate (mutual TLS), with or without its key, or empty.
+        prometheus_key_file: Its key, where the certificate's file does not hold it.
         rate_max_rps: Load above it is refused.
         loopback_only: Every address must lie in 127/8.
         scrape_interval_s: How often Prometheus scrapes.
@@ -45,6 +73,7 @@ class Target:
         commands: Commands of this machine that stand for what no API can do (``node_stop``, ``node_start``), each with
             ``{node}`` in its arguments. Never taken from a cluster.
         load_workers: Who makes the load.
+        announce: Who is told of a run.
     """
 
     name: str
@@ -60,6 +89,11 @@ class Target:
     rate_max_rps: float
     prometheus_token_env: str = ""
     prometheus_ca_file: str = ""
+    prometheus_user_env: str = ""
+    prometheus_password_env: str = ""
+    prometheus_password_file: str = ""
+    prometheus_cert_file: str = ""
+    prometheus_key_file: str = ""
     loopback_only: bool = False
     scrape_interval_s: float = 15.0
     components: tuple[str, ...] = ()
@@ -77,6 +111,20 @@ class Target:
     helper_command: tuple[str, ...] = ()
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     load_workers: LoadWorkers = ONE_HERE
+    announce: Announce = Announce()
+
+    @property
+    def secret_envs(self) -> tuple[str, ...]:
+        """Names of the environment variables whose values must never be recorded."""
+        told = self.announce
+        names = (
+            self.prometheus_token_env,
+            self.prometheus_password_env,
+            told.webhook_url_env,
+            told.grafana_token_env,
+            told.alertmanager_token_env,
+        )
+        return tuple(name for name in names if name)
 
 
 @dataclass(frozen=True, slots=True)

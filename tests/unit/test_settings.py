@@ -149,3 +149,48 @@ def test_an_experiment_may_not_be_laxer_than_the_objectives(tmp_path, objectives
 def test_an_objective_that_is_no_duration_is_named(tmp_path):
     with pytest.raises(SpecError, match=r"objectives\.backlog_age_max"):
         load_settings(write(tmp_path, f'[objectives]\nbacklog_age_max = "5q"\n{LOCAL}'))
+
+
+STAGING = CLUSTER.replace('context = "c"', 'context = "c"\nkube_system_uid = "u"\nkubeconfig = "/k"')
+BASIC = 'prometheus_user_env = "U"\nprometheus_password_env = "P"\n'
+
+
+def with_keys(text):
+    return STAGING.replace("rate_max_rps", f"{text}\nrate_max_rps")
+
+
+def test_ways_in_to_prometheus_and_who_is_told_reach_the_target(tmp_path):
+    told = '[targets.local.announce]\nwebhook_url_env = "W"\nalertmanager_url = "https://am"\n'
+    told += """silence = ['alertname=~"T.*"']\n"""
+    text = with_keys(BASIC).replace("[query_packs", f"{told}[query_packs")
+    target = resolve_target(load_settings(write(tmp_path, text)), "local", {})
+    assert (target.prometheus_user_env, target.prometheus_password_env) == ("U", "P")
+    assert target.announce.silence == ('alertname=~"T.*"',)
+    assert target.secret_envs == ("P", "W")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (f'{BASIC}prometheus_token_env = "T"', "a token or a user, not both"),
+        ('prometheus_user_env = "U"', "basic authentication takes"),
+        (f'{BASIC}prometheus_password_file = "/p"', "basic authentication takes"),
+        ('prometheus_password_env = "P"', "basic authentication takes"),
+        ('prometheus_key_file = "/k"', "name prometheus_cert_file too"),
+        ("announce = { grafana_url = 'https://g' }", "grafana_url and grafana_token_env go together"),
+        ("announce = { alertmanager_url = 'https://a' }", "alertmanager_url and silence go together"),
+        ("announce = { grafana_url = 'https://a:b@g', grafana_token_env = 'T' }", "holds a user or a password"),
+        ("announce = { alertmanager_url = 'https://a', silence = ['Tool'] }", "is no matcher"),
+        ("announce = { alertmanager_url = 'https://a', silence = ['alertname=~.*'] }", "no run expects"),
+        ("announce = { alertmanager_url = 'https://a', silence = ['team!=me'] }", "silence all other alerts"),
+        ("announce = { alertmanager_url = 'https://a', silence = ['a=~(']}", "not a regular expression"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(tmp_path, keys, words):
+    with pytest.raises(SpecError, match=words):
+        load_settings(write(tmp_path, with_keys(keys)))
+
+
+def test_an_address_with_a_password_is_refused(tmp_path):
+    with pytest.raises(SpecError, match=r"prometheus_url: .*holds a user or a password"):
+        load_settings(write(tmp_path, STAGING.replace("https://p", "https://me:pl4nted@p")))

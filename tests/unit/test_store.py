@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -370,6 +371,20 @@ def test_a_header_that_comes_from_a_file_reaches_the_folder_no_more_than_one_of_
     stored.close()
     assert b"pl4nted" not in (stored.run_dir / "events.jsonl").read_bytes()
     assert b"401 for [redacted]" in (stored.run_dir / "events.jsonl").read_bytes()
+
+
+def test_a_password_reaches_the_folder_neither_plain_nor_as_it_travels(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("pl4nted-password\n")
+    access = {"prometheus_token_env": "", "prometheus_user_env": "PROM_USER", "prometheus_password_file": str(secret)}
+    stored = RunStore.create(tmp_path / "runs", runs.header(), runs.experiment(), environ={"PROM_USER": "me"})
+    stored.save_target(replace(planted_target(), **access))
+    travels = b64encode(b"me:pl4nted-password").decode()
+    stored.append(Event(1, 0.0, "metrics", "note", "x", {"message": f"401 for Basic {travels}, pl4nted-password"}))
+    stored.close()
+    written = (stored.run_dir / "events.jsonl").read_text()
+    assert "pl4nted" not in written
+    assert travels not in written
 
 
 def test_verdicts_read_back_and_figures_that_are_nan_stay_nan(tmp_path: Path) -> None:
