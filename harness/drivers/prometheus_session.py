@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
+from requests.auth import HTTPBasicAuth
 from urllib3.util.retry import Retry
 
 from harness.model.errors import PortError
@@ -183,7 +184,7 @@ def _token(target: Target, environ: Mapping[str, str]) -> str:
     return token
 
 
-def _user(target: Target, environ: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+def _user(target: Target, environ: Mapping[str, str]) -> HTTPBasicAuth | None:
     """Return user and password for basic authentication, or None."""
     user = _secret(target.prometheus_user_env, environ, "the user who may query")
     if not user:
@@ -192,7 +193,7 @@ def _user(target: Target, environ: Mapping[str, str]) -> tuple[bytes, bytes] | N
     path = _file(target.prometheus_password_file, "prometheus_password_file")
     if path:
         password = _content(path)
-    return user.encode(), password.encode()  # bytes: the library would write text as Latin-1
+    return HTTPBasicAuth(user.encode(), password.encode())  # bytes: the library would write text as Latin-1
 
 
 def _content(path: str) -> str:
