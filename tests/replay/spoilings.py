@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.model.load import Arrivals
 from harness.model.record import Ending, Record
 from harness.model.signal import Floats, Harvest, SignalHarvest
 from harness.model.timeline import Event, Timeline
@@ -98,6 +99,12 @@ def limits(edit: Callable[[str, Any], Any]) -> Spoiling:
 def ended(ending: Ending | None, reason: str) -> Spoiling:
     """Return a spoiling that lets the run end in another way."""
     return lambda record: replace(record, header=replace(record.header, ending=ending, reason=reason))
+
+
+def by_chance(record: Record) -> Record:
+    """Return the record as one whose arrivals were drawn by chance."""
+    load = replace(record.experiment.load, arrivals=Arrivals.POISSON.value)
+    return replace(record, experiment=replace(record.experiment, load=load))
 
 
 def until(share: float) -> Spoiling:
@@ -306,6 +313,7 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "watch: two holes": besides(_two_holes),
     "watch: lost": besides(_lost_watches),
     "watch: never opened": without("watch"),
+    "nothing was seen": lambda record: with_events(record, []),
     "cluster: nothing seen": without(*CLUSTER),
     "cluster: no pods": without("pod"),
     "cluster: no nodes": without("node"),
@@ -318,6 +326,9 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "cluster: deleted": told("workload", lambda e: {"deleted": e.t_s > 100}),
     "autoscaler: blind": told("hpa", lambda e: {"active": False, "active_reason": "FailedGetResourceMetric"}),
     "autoscaler: at its maximum": told("hpa", lambda e: {"max_replicas": e.detail.get("desired_replicas", 1)}),
+    "autoscaler: changed in the end": told(
+        "hpa", lambda e: {"up_tolerance_ratio": 2.0, "cpu_target_percent": 20, "max_replicas": 4} if e.t_s < 60 else {}
+    ),
     "autoscaler: deleted": told("hpa", lambda e: {"deleted": e.t_s > 60}),
     "autoscaler: says nothing": told("hpa", lambda e: {"desired_replicas": None, "cpu_current_percent": None}),
     "autoscaler: KEDA is paused": told("scaledobject", lambda e: {"paused": True}),
@@ -334,6 +345,7 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "pods: of nobody": told("pod", lambda e: {"labels": {}, "owner": ""}),
     "pods: nowhere": told("pod", lambda e: {"node": ""}),
     "pods: evicted": told("pod", lambda e: {"disruption": "EvictionByEvictionAPI" if e.detail["terminating"] else ""}),
+    "pods: restarted": told("pod", lambda e: {"restarts": 2 if e.t_s > 100 else 0}),
     "pods: without a word": told("pod", _no_word("reason", "disruption", "priority")),
     "jobs: failed": told(
         "job", lambda e: {"failed_for_good": True, "complete": False, "reason": "BackoffLimitExceeded"}
@@ -360,6 +372,8 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "undo: fingerprint differs": _fingerprint,
     "undo: no fingerprint": lambda record: replace(record, fingerprint_after=None),
     "undo: residue": besides(_residue),
+    "load: by chance": by_chance,
+    "load: by chance, half": lambda record: told("load", _half_told)(by_chance(record)),
     "load: half": told("load", _half_told),
     "load: busy generator": told("load", lambda e: {"cpu_ratio": 0.97, "lag_s": 0.4, "dropped": 30}),
     "load: nothing told": without("load"),
