@@ -372,7 +372,6 @@ SPOILINGS: Mapping[str, Spoiling] = {
     "undo: fingerprint differs": _fingerprint,
     "undo: no fingerprint": lambda record: replace(record, fingerprint_after=None),
     "undo: residue": besides(_residue),
-    "load: by chance": by_chance,
     "load: by chance, half": lambda record: told("load", _half_told)(by_chance(record)),
     "load: half": told("load", _half_told),
     "load: busy generator": told("load", lambda e: {"cpu_ratio": 0.97, "lag_s": 0.4, "dropped": 30}),
