@@ -11,6 +11,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn, cast
 
 import gevent
@@ -67,6 +68,16 @@ class OneTryAgent(LocustUserAgent):
         client = self.clientpool.get_client(request.url_split)
         client._connection_pool.size = -1  # it allows size + 1 more tries; the pool's own limit was set before
         return cast(FastResponse, super()._urlopen(request))  # type: ignore[no-untyped-call]
+
+
+@cache
+def machine_tls(cafile: str = "") -> ssl.SSLContext:
+    """Return what trusts whom the machine trusts; reading its certificates takes long, so they are read once.
+
+    Args:
+        cafile: Certificates that Locust's HTTP client comes with; the machine's count.
+    """
+    return ssl.create_default_context()
 
 
 class OffTargetError(LocustError):
@@ -135,7 +146,7 @@ class MeasuredSession(FastHttpSession):
             max_redirects=0,
             max_retries=0,
             insecure=False,
-            ssl_context_factory=ssl.create_default_context,
+            ssl_context_factory=machine_tls,
             connection_timeout=timeout_s,
             network_timeout=timeout_s,
             headers=dict(self._rules.headers),

@@ -6,7 +6,6 @@ second try, no proxy from the environment, and TLS is verified against what the 
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 import gevent
@@ -14,7 +13,7 @@ import requests
 from locust.clients import HttpSession, ResponseContextManager
 from requests.adapters import HTTPAdapter
 
-from loadprofiles.measured import CONTEXT_KEY, SessionRules, Tally
+from loadprofiles.measured import CONTEXT_KEY, SessionRules, Tally, machine_tls
 
 _OF_USER_CODE = (
     requests.exceptions.InvalidURL,
@@ -30,7 +29,7 @@ class OneTryAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool; see ``requests``."""
-        super().init_poolmanager(*args, **kwargs, ssl_context=ssl.create_default_context())
+        super().init_poolmanager(*args, **kwargs, ssl_context=machine_tls())
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Verify always, whatever user code says: a gateway that nobody vouches for is not measured."""
@@ -49,9 +48,10 @@ class MeasuredRequests(HttpSession):
         self._reconnect()
 
     def _reconnect(self) -> None:
+        self.close()
+        adapter = OneTryAdapter(max_retries=0)
         for prefix in ("http://", "https://"):
-            self.get_adapter(prefix).close()
-            self.mount(prefix, OneTryAdapter(max_retries=0))
+            self.mount(prefix, adapter)
 
     def request(  # type: ignore[override] # the same words, all the rest handed on
         self, method: str, url: str, name: str | None = None, **kwargs: Any
