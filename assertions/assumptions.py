@@ -16,7 +16,7 @@ import pandas as pd
 from assertions.early_undo import taken_back_early
 from assertions.windows import offered_requests, stages
 from harness.model.fault import Effect, FaultPlan, Injection
-from harness.model.load import Arrivals, Stage
+from harness.model.load import TURN_MARK, Arrivals, Stage
 from harness.model.record import Ending, Record
 from harness.model.signal import Floats, SignalHarvest, coverage_of, sample_times
 from harness.model.time import Window
@@ -62,7 +62,7 @@ def load_reached_floor(record: Record) -> Assumption:
     if missing:
         reason = f"the load ended before its {' and '.join(sorted(missing))}"
         return Assumption(name, False, reason, "see why the run ended early")
-    starts = _column(record.requests, "start_s")
+    starts = _column(_arrivals(record), "start_s")
     low = [text for stage, window in parts for text in _short_of_floor(record, starts, stage, window)]
     if low:
         return Assumption(name, False, "; ".join(low), FLOOR_REMEDY)
@@ -192,7 +192,8 @@ def _held_up(snapshots: list[Event]) -> Iterable[str]:
 
 
 def _late(record: Record) -> Iterable[str]:
-    lateness = _column(record.requests, "start_s") - _column(record.requests, "intended_s")
+    arrivals = _arrivals(record)
+    lateness = _column(arrivals, "start_s") - _column(arrivals, "intended_s")
     if len(lateness):
         ratio = float(np.mean(lateness > LATE_S))
         if ratio > LATE_MAX_RATIO:
@@ -201,7 +202,7 @@ def _late(record: Record) -> Iterable[str]:
 
 def _unstarted(record: Record, snapshots: list[Event]) -> Iterable[str]:
     dropped = max(_number(e, "dropped") for e in snapshots)
-    offered = dropped + len(record.requests)
+    offered = dropped + len(_arrivals(record))
     if offered and dropped / offered > DROPPED_MAX_RATIO:
         yield f"{dropped:.0f} of {offered:.0f} requests found no free user (limit {DROPPED_MAX_RATIO:.1%})"
 
@@ -315,6 +316,13 @@ def clocks_agree(record: Record) -> Assumption:
     good = abs(skew_s) <= SKEW_MAX_S
     reason = f"the clock of Prometheus differs from ours by {skew_s:+.2f} s (limit {SKEW_MAX_S:g} s)"
     return Assumption("clocks_agree", good, reason, "" if good else "synchronise the clocks (NTP)")
+
+
+def _arrivals(record: Record) -> pd.DataFrame:
+    """Return the requests that the rate asked for: turns of conversations are none, and must not fill it up."""
+    if not record.experiment.load.conversations:
+        return record.requests
+    return record.requests[~record.requests["endpoint"].astype(str).str.startswith(TURN_MARK)]
 
 
 def _column(requests: pd.DataFrame, name: str) -> Floats:

@@ -65,6 +65,7 @@ class _Load(_Told):
     cpu_ratio: Number = None
     lag_s: Number = None
     loop_lag_s: Number = None
+    turns_rps: Number = None
 
 
 class _Victim(_Told):

@@ -60,6 +60,8 @@ class FakeLoad:
         self._next_s = next(self._arrivals, float("inf"))
         self._sending = True
         self._say("load-edge", "started", self._began_s, {"profile": plan.profile.name})
+        if plan.profile.conversations:
+            self._say("note", "load", self._began_s, {"message": "the twin sends the arrivals; nobody talks to it"})
 
     def step(self, now_s: float) -> None:
         """Send what is due, and speak once a second."""
