@@ -105,7 +105,15 @@ FAMILIES = {
         duration_hint="2 min on 2 cores",
         disk_bytes=3 * 2**30,
     ),
+    "lint": Family(
+        name="lint",
+        packages={"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
+        version_flags={},
+        data={},
+        duration_hint="10 s on 2 cores",
+        disk_bytes=2**30,
+    ),
 }
 
 TESTBED_FAMILIES = ("core", "keda")
-"""What a testbed can need; the other generators of `make bench-load` are built only by their name."""
+"""What a testbed can need; other load generators and the workflows' linter are built only by their name."""
