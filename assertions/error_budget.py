@@ -62,7 +62,7 @@ SCHEMA = params_object(
             "default": 10_000_000,
             "description": "requests a month, for the share of the monthly budget that the run has spent",
         },
-        "class_label": {"type": "string", "default": "envoy_response_code_class"},
+        "class_label": {"type": "string", "default": ""},
     }
 )
 

@@ -50,7 +50,7 @@ def server_side(harvest: Harvest, requests: Window, class_label: str) -> ServerS
     Args:
         harvest: What the metrics store said.
         requests: From the first request's start to the last answer.
-        class_label: Label that holds the first digit of the code.
+        class_label: Label that holds the first digit of the code; empty for the one that the signal itself names.
 
     Returns:
         Sums by class, or the problem: no answer, a partial one, a value that is not finite, fewer than two scrapes
@@ -61,6 +61,7 @@ def server_side(harvest: Harvest, requests: Window, class_label: str) -> ServerS
     if problem:
         return ServerSide(problem=problem, remedy=REMEDY)
     series = harvest.series(SIGNAL)
+    class_label = class_label or harvest.signals[SIGNAL].signal.code_label
     if not all(class_label in one.labels for one in series):
         remedy = "set class_label, or mend the query gateway_requests_total of the target's pack"
         return ServerSide(problem=f"signal {SIGNAL} has no label {class_label}", remedy=remedy)

@@ -41,7 +41,7 @@ SCHEMA = params_object(
         "share_min": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.95},
         "min_requests": {"type": "integer", "minimum": 1, "default": 200},
         "edge_unit": duration("unit of the label le; Envoy counts milliseconds", "1ms"),
-        "class_label": {"type": "string", "default": "envoy_response_code_class"},
+        "class_label": {"type": "string", "default": ""},
     }
 )
 

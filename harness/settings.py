@@ -28,6 +28,8 @@ from harness.settings_parts import AnnounceSetting, LoadWorkersSetting, SignalSe
 
 SETTINGS_FILE = "gameday.toml"
 TARGET_SCHEMA = "gameday.target/1"
+UNNAMED_SCRAPE_S = 15.0
+"""Packs that no target names yet are looked through as if theirs scraped so often, as most do."""
 
 
 ProtectedPart = Annotated[str, Field(pattern=r"^[^/]+/[^=/]+=[^=]+$")]
@@ -62,7 +64,10 @@ class TargetSetting(Strict):
     opt_in_label: str = Field(pattern=r"^[^=]+=[^=]+$")
     namespaces: list[str] = Field(min_length=1)
     rate_max_rps: float = Field(gt=0, description="no default: nobody's cluster may be flooded by omission")
-    query_pack: str
+    query_pack: str | Annotated[list[str], Field(min_length=1)] = Field(
+        description="one pack, or several: a later one's query takes the place of an earlier one's"
+    )
+    gpu_resource: str = Field("", description="as nodes offer it, such as nvidia.com/gpu; empty: there is none")
     instance: str = Field("default", description="local only: name of the testbed instance")
     context: str = ""
     kubeconfig: str = Field("", description="one file; default: KUBECONFIG if it names one file, else ~/.kube/config")
@@ -237,7 +242,8 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         prometheus_cert_file=written.prometheus_cert_file,
         prometheus_key_file=written.prometheus_key_file,
         header_names=tuple(written.header_names),
-        signals=_signals(settings, name, written.query_pack, float(facts["scrape_interval_s"])),
+        signals=_signals(settings, name, float(facts["scrape_interval_s"])),
+        gpu_resource=written.gpu_resource,
         protected=tuple(written.protected),
         workload_share_max=written.workload_share_max,
         pool_share_max=written.pool_share_max,
@@ -253,32 +259,51 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
 
 
 def check_query_packs(settings: Settings) -> None:
-    """Look through the pack of every target that the file states.
+    """Look through the packs of every target that the file states, and those that no target names.
 
     Raises:
         SpecError: A target names no pack, or a query would give a wrong answer there.
     """
+    for pack, signals in settings.query_packs.items():
+        for signal, s in signals.items():
+            found = lint(Signal(signal, s.query, s.unit, s.counter), UNNAMED_SCRAPE_S)
+            if found:
+                raise SpecError(settings.path, f"query_packs.{pack}.{signal}", *found)
     for name, target in settings.targets.items():
-        _signals(settings, name, target.query_pack, target.scrape_interval_s)
+        _signals(settings, name, target.scrape_interval_s)
 
 
-def _signals(settings: Settings, target: str, pack: str, scrape_interval_s: float) -> dict[str, Signal]:
-    """Return a pack's signals, each of them looked through (`harness.query_lint`)."""
-    written = settings.query_packs.get(pack)
-    if written is None:
-        raise SpecError(settings.path, f"targets.{target}.query_pack", f"no query pack {pack!r}", "add [query_packs.…]")
-    signals = {name: Signal(name, s.query, s.unit, s.counter, s.gap_max_s) for name, s in written.items()}
-    for signal in signals.values():
-        found = lint(signal, scrape_interval_s)
-        if found:
-            raise SpecError(settings.path, f"query_packs.{pack}.{signal.name}", *found)
+def _signals(settings: Settings, target: str, scrape_interval_s: float) -> dict[str, Signal]:
+    """Return the signals of a target's packs, each of them looked through (`harness.query_lint`)."""
+    signals: dict[str, Signal] = {}
+    for pack in packs_of(settings, target):
+        for name, s in settings.query_packs[pack].items():
+            signals[name] = Signal(name, s.query, s.unit, s.counter, s.gap_max_s, s.code_label)
+            found = lint(signals[name], scrape_interval_s)
+            if found:
+                raise SpecError(settings.path, f"query_packs.{pack}.{name}", *found)
     return signals
+
+
+def packs_of(settings: Settings, target: str) -> tuple[str, ...]:
+    """Return the names of a target's query packs, in their order.
+
+    Raises:
+        SpecError: One of them is not in the file.
+    """
+    written = settings.targets[target].query_pack
+    names = (written,) if isinstance(written, str) else tuple(written)
+    for name in names:
+        if name not in settings.query_packs:
+            known = f"known packs: {', '.join(sorted(settings.query_packs)) or 'none'}"
+            raise SpecError(settings.path, f"targets.{target}.query_pack", f"no query pack {name!r}", known)
+    return names
 
 
 def sparse_signals(settings: Settings, target: str) -> frozenset[str]:
     """Return the signals of a target's pack that have no series while all is well."""
-    pack = settings.query_packs[settings.targets[target].query_pack]
-    return frozenset(name for name, signal in pack.items() if signal.sparse)
+    chosen = {n: signal for pack in packs_of(settings, target) for n, signal in settings.query_packs[pack].items()}
+    return frozenset(name for name, signal in chosen.items() if signal.sparse)
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:

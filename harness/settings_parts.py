@@ -34,6 +34,7 @@ class SignalSetting(Strict):
     unit: str = ""
     counter: bool = False
     gap_max_s: float = Field(15.0, gt=0, description="a larger hole makes what leans on it inconclusive")
+    code_label: str = Field("envoy_response_code_class", min_length=1, description="label with the answer's code")
     sparse: bool = Field(False, description="has no series while all is well; `gameday doctor` does not miss it")
 
 

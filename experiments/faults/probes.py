@@ -20,7 +20,7 @@ from harness.model.selector import parse_selector
 from harness.model.signal import Signal
 from harness.ports import ClusterObserver, MetricsSource
 
-_CLASS = re.compile(r'envoy_response_code_class="?([1-5])')
+_CLASS = re.compile(r'(\w+)="?([1-5])')
 _SERVER_ERROR = "5"
 
 
@@ -97,14 +97,14 @@ def gateway_answers(
     signal = look.signals.get("gateway_requests_total")
     if signal is None:
         return ProbeResult(None, "the target's query pack has no signal gateway_requests_total")
-    query = f"sum by (envoy_response_code_class) (increase({signal.query}[{window}]))"
+    query = f"sum by ({signal.code_label}) (increase({signal.query}[{window}]))"
     rises = look.metrics.instant(replace(signal, query=query, counter=False))
     by_class: dict[str, float] = {}
     for labels, rise in rises.items():
         match = _CLASS.search(labels)
-        if match is None or not rise >= 0:  # NaN is no number of requests
+        if match is None or match[1] != signal.code_label or not rise >= 0:  # NaN is no number of requests
             return ProbeResult(None, f"the gateway's counters say {labels} = {rise}")
-        by_class[match[1]] = by_class.get(match[1], 0.0) + rise
+        by_class[match[2]] = by_class.get(match[2], 0.0) + rise
     return _answered(by_class, error_ratio_max, requests_min, window)
 
 

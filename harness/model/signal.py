@@ -24,6 +24,7 @@ class Signal:
         unit: Unit of the values.
         counter: Whether the values only rise (raw counters; never rates or sums of counters).
         gap_max_s: A hole above it makes what leans on the signal inconclusive.
+        code_label: Of a gateway's counters: the label that begins with the first digit of the answer's code.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Signal:
     unit: str = ""
     counter: bool = False
     gap_max_s: float = 15.0
+    code_label: str = "envoy_response_code_class"
 
 
 @dataclass(frozen=True, slots=True)

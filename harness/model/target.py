@@ -74,6 +74,7 @@ class Target:
             ``{node}`` in its arguments. Never taken from a cluster.
         load_workers: Who makes the load.
         announce: Who is told of a run.
+        gpu_resource: What nodes offer GPUs as, such as ``nvidia.com/gpu``; empty where there are none.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Target:
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     load_workers: LoadWorkers = ONE_HERE
     announce: Announce = Announce()
+    gpu_resource: str = ""
 
     @property
     def secret_envs(self) -> tuple[str, ...]:

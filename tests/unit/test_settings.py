@@ -3,8 +3,15 @@ import json
 import pytest
 
 from harness.model.errors import SpecError
-from harness.registries import EXPERIMENTS_DIR, load
-from harness.settings import check_objectives, choose_target, load_settings, resolve_target
+from harness.registries import EXPERIMENTS_DIR, PROJECT_DIR, load
+from harness.settings import (
+    check_objectives,
+    check_query_packs,
+    choose_target,
+    load_settings,
+    resolve_target,
+    sparse_signals,
+)
 
 LOCAL = """
 [targets.local]
@@ -194,3 +201,36 @@ def test_what_does_not_go_together_is_refused_by_name(tmp_path, keys, words):
 def test_an_address_with_a_password_is_refused(tmp_path):
     with pytest.raises(SpecError, match=r"prometheus_url: .*holds a user or a password"):
         load_settings(write(tmp_path, STAGING.replace("https://p", "https://me:pl4nted@p")))
+
+
+def test_every_shipped_pack_is_looked_through_also_those_that_no_target_names():
+    settings = load_settings(PROJECT_DIR / "gameday.toml")
+    check_query_packs(settings)
+    for pack in ("ingress-nginx", "istio", "gateway-api", "app", "envoy"):
+        signal = settings.query_packs[pack]["gateway_requests_total"]
+        assert signal.counter
+        assert signal.code_label
+
+
+def test_a_pack_that_no_target_names_is_refused_for_a_bad_query_too(tmp_path):
+    text = LOCAL + '[query_packs.other]\nx = { query = "sum(rate(a[1m]))", counter = true }\n'
+    with pytest.raises(SpecError, match=r"query_packs\.other\.x: a counter must be raw"):
+        check_query_packs(load_settings(write(tmp_path, text)))
+
+
+def test_of_several_packs_a_later_query_takes_the_place_of_an_earlier_one(tmp_path):
+    other = '[query_packs.other]\nqueue_up = { query = "redis_up", sparse = true }\n'
+    other += 'x = { query = "up", code_label = "c" }\n'
+    text = LOCAL.replace('query_pack = "envoy"', 'query_pack = ["envoy", "other"]') + other
+    settings = load_settings(write(tmp_path, text))
+    signals = resolve_target(settings, "local", tell(tmp_path, TOLD)).signals
+    assert {name: signal.query for name, signal in signals.items()} == {"queue_up": "redis_up", "x": "up"}
+    assert signals["x"].code_label == "c"
+    assert sparse_signals(settings, "local") == {"queue_up"}
+
+
+@pytest.mark.parametrize("pack", ['"nosuch"', '["envoy", "nosuch"]'])
+def test_a_pack_that_is_not_there_is_named_with_those_that_are(tmp_path, pack):
+    settings = load_settings(write(tmp_path, LOCAL.replace('query_pack = "envoy"', f"query_pack = {pack}")))
+    with pytest.raises(SpecError, match="no query pack 'nosuch' — known packs: envoy"):
+        resolve_target(settings, "local", tell(tmp_path, TOLD))
