@@ -1,6 +1,6 @@
 module gameday.local/lint
 
-go 1.25.0
+go 1.26.0
 
 require github.com/rhysd/actionlint v1.7.12
 
