@@ -34,8 +34,8 @@ from loadprofiles.shares import Share, owned
 from loadprofiles.talks import Talks
 from loadprofiles.users import LoadContext
 
-FLUSH_EVERY_S = 0.1
-"""A flush takes about a microsecond a row in which nothing else runs: often, and short."""
+FLUSH_EVERY_S = 0.25
+"""Rarely: each flush holds up answers for half a millisecond. A worker that dies takes so much along, at most."""
 USER_ERRORS_MAX = 20
 RECONNECT_EVERY = 50
 COMPLETED = "completed"
