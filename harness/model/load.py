@@ -127,8 +127,8 @@ class LoadProfile:
         trace_file: Of a trace: its CSV file.
         trace_scale: Of a trace: how many times each recorded arrival is sent.
         trace_peak_rps: Of a trace: arrivals in its densest second; its stages only know their means.
-        conversations: Closed-loop user classes by name, with their number of concurrent users. Beside the arrivals, from
-            the first stage to the last: they think, ask, read and ask again.
+        conversations: Closed-loop user classes by name, with their number of concurrent users. Beside the arrivals,
+            from the first stage to the last: they think, ask, read and ask again.
     """
 
     name: str
