@@ -63,7 +63,7 @@ def manifests(target: Target, image: str, undo: Iterable[Permission]) -> list[Ma
     found: list[Manifest] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}]
     for namespace, permissions in sorted(wanted.items()):
         found += _role(system, namespace, permissions)
-    return [*found, _deployment(system, namespaces, image)]
+    return [*found, _budget(system), _deployment(system, namespaces, image)]
 
 
 def _role(system: str, namespace: str, permissions: Iterable[Permission]) -> list[Manifest]:
@@ -126,4 +126,14 @@ def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
+    }
+
+
+def _budget(system: str) -> Manifest:
+    """One reaper stays while nodes are drained: without one on duty a run stops."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": NAME, "namespace": system},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": NAME}}},
     }

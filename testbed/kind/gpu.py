@@ -1,4 +1,4 @@
-"""GPUs that do not exist, on the nodes of the pool `gpu`: by device plugin, by node status, or by NVIDIA-like operator.
+"""GPUs that do not exist, on the nodes of the pool `gpu`: by device plugin, by node status, or by fake-gpu-operator.
 
 Whatever offered them, a canary pod proves that one can be had (CASES G02): a number in a node's status proves nothing.
 """
@@ -11,13 +11,19 @@ from typing import Any
 from testbed.controlplane.console import Progress
 from testbed.controlplane.errors import OperatorError
 from testbed.controlplane.waiting import wait_until
-from testbed.kind.programs import Kubectl
+from testbed.kind.programs import Kubectl, run
 from testbed.kind.settings import LIMITS_S, KindSettings
 
 RESOURCE = "nvidia.com/gpu"
 NAMESPACE = "gameday-devices"
 COUNT = 4
 CANARY = "gpu-canary"
+OPERATOR_CHART = "oci://ghcr.io/run-ai/fake-gpu-operator/fake-gpu-operator"
+_OPERATOR_NAMESPACE = json.dumps({
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": "gpu-operator", "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+})  # fmt: skip
 WAYS = ("plugin", "status", "operator", "none")
 
 Json = dict[str, Any]
@@ -37,6 +43,8 @@ def provide(settings: KindSettings, kubectl: Kubectl, plugin: str, progress: Pro
     if way == "status":
         progress.say(f"GPUs by the nodes' status: {COUNT} a node")
         patch_status(kubectl, COUNT)
+    if way == "operator":
+        _by_operator(settings, kubectl, progress)
     prove(settings, kubectl, progress)
     return way
 
@@ -53,6 +61,23 @@ def _by_plugin(kubectl: Kubectl, manifests: str, progress: Progress) -> bool:
         kubectl("delete", "daemonset", "gpu-mock", f"--namespace={NAMESPACE}", "--ignore-not-found")
         return False
     return True
+
+
+def _by_operator(settings: KindSettings, kubectl: Kubectl, progress: Progress) -> None:
+    """Install fake-gpu-operator by Helm; it brings its own device plugin and DCGM exporter."""
+    if not settings.operator_version:
+        raise OperatorError(
+            "--gpu operator: say which version of fake-gpu-operator in GAMEDAY_KIND_GPU_OPERATOR_VERSION"
+        )
+    progress.say(f"GPUs by fake-gpu-operator {settings.operator_version}")
+    for node in gpu_nodes(kubectl):
+        kubectl("label", "--overwrite", "node", str(node["metadata"]["name"]), "run.ai/simulated-gpu-node-pool=default")
+    kubectl.apply(_OPERATOR_NAMESPACE)
+    chart = ["upgrade", "--install", "gpu-operator", OPERATOR_CHART, "--version", settings.operator_version]
+    aim = ["--kubeconfig", str(kubectl.kubeconfig), "--kube-context", kubectl.context, "--namespace", "gpu-operator"]
+    values = ["--set", f"topology.nodePools.default.gpuCount={COUNT}", "--wait"]
+    run(["helm", *chart, *aim, *values], limit_s=LIMITS_S["addons"])
+    _await_devices(kubectl)
 
 
 def _await_devices(kubectl: Kubectl) -> None:

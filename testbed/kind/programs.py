@@ -19,6 +19,7 @@ from testbed.kind.settings import LIMITS_S
 _LAST_LINES = 12
 REMEDIES = {
     "docker": "install Docker (https://docs.docker.com/engine/install/) and let this user reach its engine",
+    "helm": "install Helm 3 (https://helm.sh/docs/intro/install/)",
     "kind": "install kind (https://kind.sigs.k8s.io/docs/user/quick-start/#installation)",
 }
 ELSEWHERE = (
@@ -27,9 +28,13 @@ ELSEWHERE = (
 )
 
 
+def _needed() -> list[tuple[str, str]]:
+    return [(name, remedy) for name, remedy in REMEDIES.items() if name != "helm"]
+
+
 def lacks() -> list[str]:
     """Return what this machine lacks to run a kind cluster, each with its remedy; empty where nothing."""
-    found = [f"{name}: not on PATH; {remedy}" for name, remedy in REMEDIES.items() if shutil.which(name) is None]
+    found = [f"{name}: not on PATH; {remedy}" for name, remedy in _needed() if shutil.which(name) is None]
     if not any(text.startswith("docker") for text in found):
         done = _run(["docker", "info", "--format", "{{.ServerVersion}}"])
         if done.returncode:

@@ -44,6 +44,7 @@ class KindSettings:
         config: kind's configuration file.
         image: Name of the project's image.
         gpu: How GPUs are mocked: ``plugin``, ``status``, ``operator``, ``none``.
+        operator_version: Version of fake-gpu-operator's chart, for ``operator``.
     """
 
     cluster: str = DEFAULT_CLUSTER
@@ -51,6 +52,7 @@ class KindSettings:
     config: Path = FOLDER / "cluster.yaml"
     image: str = DEFAULT_IMAGE
     gpu: str = "plugin"
+    operator_version: str = ""
 
     @property
     def context(self) -> str:
@@ -99,4 +101,5 @@ def settings_from(
         config=config,
         image=environ.get("GAMEDAY_KIND_IMAGE") or DEFAULT_IMAGE,
         gpu=gpu or environ.get("GAMEDAY_KIND_GPU") or "plugin",
+        operator_version=environ.get("GAMEDAY_KIND_GPU_OPERATOR_VERSION", ""),
     )

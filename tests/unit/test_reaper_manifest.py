@@ -19,7 +19,8 @@ def test_rights_are_those_of_undos_ledger_lease_and_sweep_and_never_a_wildcard()
     kinds = [f"{m['kind']} {m['metadata'].get('namespace', '')}".strip() for m in found]
     assert kinds == [
         "ServiceAccount gameday-system", "ClusterRole", "ClusterRoleBinding", "Role agents", "RoleBinding agents",
-        "Role gameday-system", "RoleBinding gameday-system", "Deployment gameday-system",
+        "Role gameday-system", "RoleBinding gameday-system", "PodDisruptionBudget gameday-system",
+        "Deployment gameday-system",
     ]  # fmt: skip
     rules = {m["metadata"].get("namespace", ""): m["rules"] for m in found if "rules" in m}
     assert {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]} in rules[""]
