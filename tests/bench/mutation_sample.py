@@ -78,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     low, high = wilson_interval(noticed, len(found))
     console = Console(width=200)
     console.print(survivors(found))
+    slow = sorted(name for name, status in found.items() if status == "timeout")
+    if slow:
+        console.print(f"counted as noticed though they only timed out (run them alone to be sure): {', '.join(slow)}")
     console.print(
         f"seed {asked.seed}: {noticed} of {len(found)} mutants noticed, drawn from {len(population):,}: "
         f"{noticed / len(found):.1%} ({low:.1%} to {high:.1%} at 95 % confidence)"
