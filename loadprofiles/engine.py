@@ -24,6 +24,7 @@ from locust.env import Environment
 
 from harness.request_log import batch_bytes, batch_of
 from loadprofiles.accounts import ON_TIME_S, Pulse, RequestLog, part_of
+from loadprofiles.announcing import Announcer, hear_modules
 from loadprofiles.arrivals import arrival_chunks, class_choices
 from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads, room_rps
 from loadprofiles.measured import SessionRules, account
@@ -33,6 +34,7 @@ from loadprofiles.pacing import Office, sleep_until
 from loadprofiles.shares import Share, owned
 from loadprofiles.talks import Talks
 from loadprofiles.users import LoadContext
+from loadprofiles.web_page import page_port
 
 FLUSH_EVERY_S = 0.25
 """Rarely: each flush holds up answers for half a millisecond. A worker that dies takes so much along, at most."""
@@ -115,6 +117,7 @@ class Engine:
         shared = SessionRules(
             url, headers, profile.request_timeout_s, self._reconnect_every(), self.now_s, self.now_s, self._log,
             self._errors, self._job.origin_monotonic_s,
+            Announcer(environment.events.request, always=page_port(plan.options) > 0),
         )  # fmt: skip
         classes: list[type[User]] = [
             paced_class(name, replace(shared, take=self._office.taker(name)), context, counts[name])
@@ -125,6 +128,7 @@ class Engine:
             classes.append(talking_class(name, shared, context, users, self._talks, longest_s))
         environment.user_classes, environment.host, environment.stop_timeout = classes, url, 0
         environment.events.request.add_listener(account(shared))  # type: ignore[no-untyped-call]
+        hear_modules(environment.events.request, self._on_user_error)
         environment.events.user_error.add_listener(self._on_user_error)  # type: ignore[no-untyped-call]
 
     def _reconnect_every(self) -> int:

@@ -51,6 +51,11 @@ class Answer:
             self._body = bytes(self._body)
         return self._body
 
+    @property
+    def body_bytes(self) -> int:
+        """Length of the body; 0 where pieces were handed out as they came."""
+        return len(self._body)
+
     def json(self) -> Any:
         """Return the body as JSON.
 

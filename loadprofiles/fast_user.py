@@ -17,6 +17,7 @@ from locust import User
 from locust.env import Environment
 
 from harness.model.load import RequestOutcome
+from loadprofiles.announcing import Announcer
 from loadprofiles.fast_http import Answer, ExchangeError, FastClient, Limits
 from loadprofiles.sse import Event, EventReader, EventTooLargeError
 
@@ -36,7 +37,14 @@ class Books(Protocol):
         ...
 
     def end(
-        self, ticket: Any, end_s: float | None, status: int, outcome: RequestOutcome, *, kind: str = "", pod: str = ""
+        self,
+        ticket: Any,
+        end_s: float | None,
+        status: int,
+        outcome: RequestOutcome,
+        *,
+        kind: str = "",
+        answer: Answer | None = None,
     ) -> None:
         """Note how it ended; ``end_s`` on the monotonic clock, None for now."""
         ...
@@ -145,8 +153,8 @@ class FastResponse:
             self.failure(error)
         if self._books is not None:
             end_s = self.answer.last_byte_s if self.answer is not None else None
-            pod = self.answer.pod if self.answer is not None else ""
-            self._books.end(self._ticket, end_s, self.status_code, self._outcome, kind=self._kind, pod=pod)
+            how = (end_s, self.status_code, self._outcome)
+            self._books.end(self._ticket, *how, kind=self._kind, answer=self.answer)
             self._books = None
 
 
@@ -233,7 +241,7 @@ class FastSession:
         response = FastResponse(answer, None)
         if catch_response:
             return response.defer(self._books, ticket)
-        self._books.end(ticket, answer.last_byte_s, answer.status, response._outcome, pod=answer.pod)
+        self._books.end(ticket, answer.last_byte_s, answer.status, response._outcome, answer=answer)
         return response
 
     def _exchange(
@@ -334,7 +342,7 @@ class _LocustBooks:
     """Accounts to Locust's own statistics, one event a request."""
 
     def __init__(self, environment: Environment) -> None:
-        self._events = environment.events.request
+        self._announcer = Announcer(environment.events.request, always=True)
 
     def begin(self, endpoint: str) -> tuple[str, float]:
         return endpoint, time.monotonic()
@@ -347,15 +355,11 @@ class _LocustBooks:
         outcome: RequestOutcome,
         *,
         kind: str = "",
-        pod: str = "",
+        answer: Answer | None = None,
     ) -> None:
-        (endpoint, start_s), now_s = ticket, time.monotonic()
-        method, _, name = endpoint.partition(" ")
-        failed = None if outcome is RequestOutcome.OK else RuntimeError(kind or f"{outcome} {status}")
-        self._events.fire(  # type: ignore[no-untyped-call]
-            request_type=method, name=name, response_time=((end_s or now_s) - start_s) * 1000, response_length=0,
-            exception=failed, context={},
-        )  # fmt: skip
+        latency_s = (end_s or time.monotonic()) - ticket[1]
+        size_bytes = answer.body_bytes if answer is not None else 0
+        self._announcer.tell(ticket[0], latency_s, status, outcome, kind, size_bytes)
 
 
 __all__ = ["Books", "EventTap", "FastResponse", "FastSession", "FastUser", "GaveUp", "OffTargetError"]

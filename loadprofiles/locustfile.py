@@ -28,6 +28,7 @@ from loadprofiles.outlet import Channel
 from loadprofiles.shares import Share
 from loadprofiles.squad import Squad
 from loadprofiles.users import InferenceUser, PlannerUser
+from loadprofiles.web_page import show_page
 
 PR_SET_PDEATHSIG = 1
 CLOSE_LIMIT_S = 5.0
@@ -72,6 +73,7 @@ class Solo:
     def run(self) -> int:
         """Make the load and return the exit status: 0, also when every request failed (rows tell that)."""
         runner = self._engine.environment.create_local_runner()
+        show_page(self._engine.environment, self._job.plan.options)
         users = sum(users_by_class(self._job.plan.profile).values())
         runner.start(users, spawn_rate=users)
         if runner.spawning_greenlet is not None:

@@ -21,6 +21,7 @@ from locust.exception import CatchResponseError, LocustError
 
 from harness.model.load import RequestOutcome
 from loadprofiles.accounts import Open, RequestLog
+from loadprofiles.announcing import Announcer
 from loadprofiles.fast_answer import POD_HEADERS
 
 CONTEXT_KEY = "gameday_request"
@@ -44,6 +45,7 @@ class SessionRules:
         log: Where rows go.
         errors: Counts what went wrong, by a short word.
         origin_s: The monotonic clock at the run's second 0.
+        announcer: Tells Locust of requests on the fast path.
     """
 
     base_url: str
@@ -55,6 +57,7 @@ class SessionRules:
     log: RequestLog
     errors: Counter[str]
     origin_s: float
+    announcer: Announcer
 
 
 class OneTryAgent(LocustUserAgent):

@@ -28,6 +28,7 @@ from loadprofiles.job import LoadJob, PlanRefused
 from loadprofiles.line import Receiver, shares_as_plain
 from loadprofiles.mix import users_by_class
 from loadprofiles.shares import Share
+from loadprofiles.web_page import show_page
 
 TOKEN_VARIABLE = "GAMEDAY_LOAD_TOKEN"  # noqa: S105 - the name of a variable
 JOIN_LIMIT_VARIABLE = "GAMEDAY_LOAD_JOIN_LIMIT_S"
@@ -97,6 +98,7 @@ class Squad:
             where = f"{job.plan.workers.listen_host}:{job.plan.workers.listen_port}"
             raise PlanRefused(f"the load's port {where} is taken", "name another one, or 0 for any") from error
         environment.runner = runner
+        show_page(environment, job.plan.options)
         listeners = {line.HELLO: self._on_hello, line.PING: self._on_ping, line.SAY: self._on_say}
         for word, listener in listeners.items():
             runner.register_message(word, self._guarded(listener))
