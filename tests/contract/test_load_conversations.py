@@ -163,12 +163,12 @@ def test_conversations_stay_under_what_the_target_allows_beside_the_arrivals(dri
     assert set(said.turns["outcome"]) == {"ok"}
 
 
-def test_several_workers_share_the_people(driver: LocustDriver) -> None:
+def test_people_are_as_many_with_several_workers(driver: LocustDriver) -> None:
     with ScriptedServer() as server:
         said = Said(driver, server, {USERS + "Talker": 4}, workers=LoadWorkers(count=2))
     assert said.lost == 0
     assert len(said.arrivals) + len(said.turns) == len(server.asked)
-    assert set(said.turns["worker"]) == {0, 1}
+    assert set(said.arrivals["worker"]) == {0, 1}
     assert said.ended["turns"] == len(said.turns)
     assert len({asked.headers["x-conversation-id"].rpartition("-")[0] for asked in server.asked
                 if "x-conversation-id" in asked.headers}) == 4  # fmt: skip

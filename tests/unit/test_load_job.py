@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.model.load import LoadPlan, whole_share
-from loadprofiles.job import LoadJob, PlanRefused, base_url, check_plan, header_values, parse_job, read_payloads
+from harness.model.load import LoadPlan, Stage, whole_share
+from loadprofiles.job import (
+    LoadJob,
+    PlanRefused,
+    base_url,
+    check_plan,
+    header_values,
+    job_from_plain,
+    parse_job,
+    read_payloads,
+    room_rps,
+)
 from loadprofiles.profiles import PROFILES
 
 PLAN = LoadPlan(
@@ -36,6 +46,32 @@ def test_a_child_may_live_no_longer_than_its_plan_needs() -> None:
     ],
 )
 def test_a_plan_that_no_target_allows_is_refused(plan: LoadPlan, message: str) -> None:
+    with pytest.raises(PlanRefused, match=message):
+        check_plan(plan)
+
+
+TALKS = replace(PLAN, profile=replace(PLAN.profile, conversations={"PlannerConversation": 3}), rate_max_rps=25.0)
+
+
+def test_conversations_stay_under_what_is_left_beside_the_arrivals() -> None:
+    check_plan(TALKS)
+    assert room_rps(TALKS) == 15.0
+    plain = json.loads(json.dumps({"plan": asdict(TALKS), "origin_unix_s": 1.0, "origin_monotonic_s": 2.0}))
+    assert job_from_plain(plain).plan == TALKS
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (replace(TALKS, rate_max_rps=10.0), "nothing is left for conversations"),
+        (replace(TALKS, profile=TALKS.profile.scaled(1e-9), rate_max_rps=0.0), "allows 0"),
+        (replace(TALKS, profile=replace(TALKS.profile, conversations={"PlannerConversation": 0})), "without users"),
+        (replace(TALKS, profile=replace(TALKS.profile, stages=(Stage("burst", 1.0, 0.0, 0.0),))), "no arrivals"),
+        (replace(TALKS, profile=replace(TALKS.profile, conversations=dict.fromkeys(TALKS.profile.user_classes, 1))),
+         "for arrivals and for conversations"),
+    ],
+)  # fmt: skip
+def test_conversations_that_cannot_be_judged_or_bounded_are_refused(plan: LoadPlan, message: str) -> None:
     with pytest.raises(PlanRefused, match=message):
         check_plan(plan)
 
