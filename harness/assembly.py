@@ -5,18 +5,20 @@ Must hold no policy: what may be done, and when, is said elsewhere.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness.announce import AnnouncedLoad, Announcer
 from harness.client import Job
 from harness.definitions import Probe
 from harness.drivers.system_clock import RealClock
 from harness.model.experiment import Experiment
 from harness.model.fault import Loss, Permission
 from harness.model.target import Target
-from harness.ports import Clock, Drivers
+from harness.ports import Clock, Drivers, UndoLedger
 from harness.settings import check_objectives, load_settings, resolve_target
 
 _PACKAGES = (
@@ -34,6 +36,7 @@ class Parts:
         versions: Versions of what takes part.
         drivers: Makes the drivers, once the run has a folder and an id.
         permissions: What the drivers themselves need to be allowed; faults say their own.
+        announcer: Tells others of the run, or None.
     """
 
     target: Target
@@ -41,6 +44,7 @@ class Parts:
     versions: Mapping[str, str]
     drivers: Callable[[Path, str], Drivers]
     permissions: tuple[Permission, ...] = ()
+    announcer: Announcer | None = None
 
     def probes(self, drivers: Drivers) -> Mapping[str, Probe]:
         """Return PROBES, bound to the run's observer and metrics."""
@@ -64,32 +68,50 @@ def real(experiment: Experiment, job: Job) -> Parts:
     check_objectives(settings, experiment)
     target = resolve_target(settings, job.target)
     clock = RealClock.starting_now()
+    announcer = Announcer(experiment, target.name, clock)
 
     def drivers(run_dir: Path, run_id: str) -> Drivers:
         from harness.drivers.chaostoolkit import ChaosToolkitDriver  # noqa: PLC0415 - brings Chaos Toolkit
         from harness.drivers.kubernetes.actor import KubernetesActor  # noqa: PLC0415
         from harness.drivers.kubernetes.connection import connect  # noqa: PLC0415
         from harness.drivers.kubernetes.lease import KubernetesLease  # noqa: PLC0415
-        from harness.drivers.kubernetes.ledger import KubernetesLedger  # noqa: PLC0415
         from harness.drivers.kubernetes.observer import KubernetesObserver  # noqa: PLC0415
         from harness.drivers.kubernetes.safety import KubernetesSafety  # noqa: PLC0415
         from harness.drivers.locust_driver import LocustDriver  # noqa: PLC0415
         from harness.drivers.prometheus import PrometheusSource  # noqa: PLC0415
 
+        ledger = _announced(announcer, target, run_id)
         return Drivers(
             clock=clock,
-            load=LocustDriver(clock, run_dir),
+            load=AnnouncedLoad(LocustDriver(clock, run_dir), announcer, ledger),
             chaos=ChaosToolkitDriver(target, clock, run_dir, run_id, job.seed),
             observer=KubernetesObserver(connect(target), clock),
             actor=KubernetesActor(connect(target), target.commands),
             metrics=PrometheusSource(target, clock),
-            ledger=KubernetesLedger(connect(target), target.system_namespace, target.commands),
+            ledger=ledger,
             lease=KubernetesLease(connect(target), target.system_namespace),
             safety=KubernetesSafety(connect(target), target.system_namespace, undo_operations(experiment, target)),
             run_dir=run_dir,
         )
 
-    return Parts(target, clock, versions(), drivers, driver_permissions(experiment, target))
+    return Parts(target, clock, versions(), drivers, driver_permissions(experiment, target), announcer)
+
+
+def _announced(announcer: Announcer, target: Target, run_id: str) -> UndoLedger:
+    """Give the announcer its channels, and return the ledger that also takes back what it changes.
+
+    Raises:
+        GameDayError: A channel cannot be used as written.
+    """
+    from harness.announce_http import channels_of, silences_of  # noqa: PLC0415 - only for real runs
+    from harness.drivers.kubernetes.connection import connect  # noqa: PLC0415
+    from harness.drivers.kubernetes.ledger import KubernetesLedger  # noqa: PLC0415
+
+    silences = silences_of(target, os.environ)
+    announcer.run_id, announcer.silences = run_id, silences
+    announcer.channels = channels_of(target, os.environ)
+    end = silences.expire if silences else None
+    return KubernetesLedger(connect(target), target.system_namespace, target.commands, end)
 
 
 def undo_operations(experiment: Experiment, target: Target) -> set[str]:

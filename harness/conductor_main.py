@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from harness import assembly, exits, registries
+from harness.announce import Announcer
 from harness.client import Job
 from harness.conductor import Conductor
 from harness.conductor import Outcome as RunOutcome
@@ -128,7 +129,7 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
         drivers = parts.drivers(store.run_dir, run_id)
         probes = parts.probes(drivers)
     except GameDayError as error:
-        _save(store, header, _refused(error, parts.clock.now_s(), store, stream))
+        outcome = _refused(error, parts.clock.now_s(), store, stream)
     else:
         conductor = Conductor(
             experiment,
@@ -144,10 +145,25 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
             stop=stop,
             live=stream.event,
         )
-        _save(store, header, conductor.run())
-    judgement = judge_run(store.run_dir)
-    write_reports(judgement)
+        outcome = conductor.run()
+    status: int | None = None
+    try:
+        _save(store, header, outcome)
+        judgement = judge_run(store.run_dir)
+        status = judgement.exit_status
+        write_reports(judgement)
+    finally:  # who was told that it began is told that it is over, whatever became of the report
+        _announce_end(parts.announcer, outcome, status)
     return judgement.exit_status, store.run_dir
+
+
+def _announce_end(announcer: Announcer | None, outcome: RunOutcome, status: int | None) -> None:
+    """Tell of the end; what could not be told is said here, for the record is closed by now."""
+    if announcer is None:
+        return
+    announcer.end(outcome.ending, outcome.reason, status)
+    for note in announcer.take_notes():
+        sys.stderr.write(f"gameday: {note.detail['message']}\n")
 
 
 def _create_store(job: Job, header: RunHeader, experiment: Experiment, stop: StopFlag) -> RunStore:

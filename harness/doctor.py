@@ -21,7 +21,7 @@ from harness.doctor_lines import Line, State
 from harness.dry_run import look_at_fault
 from harness.model.errors import GameDayError, PortError, Refusal, SpecError
 from harness.model.experiment import Experiment, Scope
-from harness.model.facts import FACTS
+from harness.model.facts import FACTS, NodeFact
 from harness.model.fault import Permission
 from harness.model.signal import Harvest, SignalHarvest
 from harness.model.target import ClusterIdentity, Target
@@ -63,6 +63,7 @@ class Instruments:
         safety: Halt lever and reaper.
         holder: Returns who holds the run Lease, or an empty string.
         metrics: Makes the metrics source; raises where its settings are wrong.
+        announced: Says who is told of runs; raises where somebody could not be.
     """
 
     clock: Clock
@@ -72,6 +73,7 @@ class Instruments:
     safety: SafetyWatch
     holder: Callable[[], str]
     metrics: Callable[[], MetricsSource]
+    announced: Callable[[], str] = lambda: "nobody"
 
 
 class Doctor:
@@ -114,6 +116,9 @@ class Doctor:
         yield from self._guarded("lease", "run Lease", self._lease, self._gameday("recover --check"))
         yield from self._clock("the API server", self._tools.observer.skew_s, "")
         yield from self._metrics()
+        yield from self._attempt(
+            "announce", "who is told", self._tools.announced, "announce of the target in gameday.toml"
+        )
         yield from self._guarded("platform", "watches", self._platform, f"{self._kubectl} auth can-i --list")
 
     # the plan and who we are ----------------------------------------------------------------------------------------
@@ -282,10 +287,23 @@ class Doctor:
         finally:
             observer.stop()
         metrics = {namespace: observer.pod_metrics(namespace) for namespace in namespaces}
+        yield from self._gpus(facts)
         for case in self._fits:
             yield from self._experiment(case.experiment, facts, metrics)
         workloads = [found for name in namespaces for kind in WORKLOAD_KINDS for found in self._workloads(kind, name)]
         yield from advise(facts, workloads, self._kubectl)
+
+    def _gpus(self, facts: preflight.Facts) -> Iterator[Line]:
+        resource = self._target.gpu_resource
+        if not resource:
+            return
+        offers = {n.name: n.allocatable.get(resource, "0") for n in facts.get("node", ()) if isinstance(n, NodeFact)}
+        having = [f"{name} {count}" for name, count in sorted(offers.items()) if count != "0"]
+        look = f"{self._kubectl} get nodes -o custom-columns=NAME:.metadata.name,ALL:.status.allocatable"
+        if having:
+            yield Line("platform", State.OK, resource, f"offered by {', '.join(having)}")
+        else:
+            yield Line("platform", State.FINDING, resource, f"none of {len(offers)} nodes offers it", look)
 
     def _workloads(self, kind: str, namespace: str) -> Iterable[Mapping[str, object]]:
         return self._tools.actor.find("apps/v1", kind, namespace)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from harness import assembly, preflight, registries
+from harness.announce_http import channels_of, silences_of
 from harness.doctor import Case, Doctor, Instruments
 from harness.doctor_lines import Line
 from harness.drivers.kubernetes.actor import KubernetesActor
@@ -64,4 +67,18 @@ def _instruments(target: Target, experiments: list[Experiment]) -> Instruments:
         safety=KubernetesSafety(connect(target), system, operations),
         holder=holder,
         metrics=lambda: PrometheusSource(target, clock),
+        announced=lambda: _announced(target),
     )
+
+
+def _announced(target: Target) -> str:
+    """Say who is told of runs, and ask Alertmanager whether it answers; nobody is told anything here.
+
+    Raises:
+        GameDayError: Somebody could not be told.
+    """
+    names = [channel.name for channel in channels_of(target, os.environ)]
+    silences = silences_of(target, os.environ)
+    if silences is not None:
+        names.append(f"Alertmanager ({silences.expire('no-run')})")
+    return ", ".join(names) or "nobody"

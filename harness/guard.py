@@ -63,7 +63,7 @@ def check_plan(experiment: Experiment, target: Target) -> None:
         raise Refusal("signal", f"{problem}, which target {target.name} has not", remedy)
     if target.loopback_only:
         for url in (target.gateway_url, target.prometheus_url, target.api_server.replace("*", "1")):
-            _check_loopback(url)
+            check_loopback(url)
 
 
 def check_hours(target: Target, experiment: Experiment, now_unix_s: float) -> None:
@@ -82,7 +82,12 @@ def check_hours(target: Target, experiment: Experiment, now_unix_s: float) -> No
     raise Refusal("hours", f"{problem}, and the run takes about {duration.total_seconds() / 60:.0f} min", when)
 
 
-def _check_loopback(url: str) -> None:
+def check_loopback(url: str) -> None:
+    """Refuse an address outside 127.0.0.0/8.
+
+    Raises:
+        Refusal: With code ``loopback``; the text names the host and no more of the address, which may be a secret.
+    """
     host = urlsplit(url).hostname or ""
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -90,7 +95,8 @@ def _check_loopback(url: str) -> None:
         loopback = False
     if not loopback:
         remedy = "this target is loopback only: an address outside 127.0.0.0/8 would leave the machine"
-        raise Refusal("loopback", f"{url} is not a loopback address", remedy)
+        where = f"{urlsplit(url).scheme}://{host or '(no host)'}"
+        raise Refusal("loopback", f"{where} is not a loopback address", remedy)
 
 
 def check_identity(target: Target, identity: ClusterIdentity) -> None:
@@ -116,7 +122,7 @@ def check_identity(target: Target, identity: ClusterIdentity) -> None:
             "identity", f"context {identity.context!r} is not a kind cluster's", "kind contexts begin with kind-"
         )
     if target.kind in {"kind", "local"}:
-        _check_loopback(identity.api_server)
+        check_loopback(identity.api_server)
     _check_label(target, "kube-system", identity.kube_system_labels)
 
 

@@ -6,12 +6,14 @@ Needs no fault code and no run folder. Must check the target's identity before i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
 
 from harness import exits, guard
+from harness.announce_http import silences_of
 from harness.drivers.kubernetes.connection import connect
 from harness.drivers.kubernetes.lease import KubernetesLease, KubernetesLeaseView
 from harness.drivers.kubernetes.ledger import KubernetesLedger
@@ -48,7 +50,9 @@ class Recovery:
         """
         self._target, self._clock, self._say = target, clock, say
         self._namespaces = tuple(dict.fromkeys((target.system_namespace, *target.namespaces)))
-        self._ledger = KubernetesLedger(connect(target), target.system_namespace, target.commands)
+        silences = silences_of(target, os.environ)
+        end = silences.expire if silences else None
+        self._ledger = KubernetesLedger(connect(target), target.system_namespace, target.commands, end)
         self._leases = KubernetesLeaseView(connect(target), target.system_namespace)
 
     @classmethod

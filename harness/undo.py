@@ -101,6 +101,8 @@ def explain(record: UndoRecord) -> str:
             deed = "delete it"
         case "create":
             deed = "create it anew, unless it is there"
+        case "silence":
+            deed = "end the silence of alerts"
         case "none":
             deed = "nothing to restore: only check and close the record"
         case _:

@@ -161,8 +161,8 @@ class UndoRecord:
         namespace: Empty for cluster objects.
         name: Of the object.
         uid: Of the object; an undo on another uid is refused.
-        operation: ``patch``, ``delete``, ``create``, ``command`` (a command of the target, named in ``applied``) or
-            ``none`` (nothing to restore, a controller replaces it).
+        operation: ``patch``, ``delete``, ``create``, ``command`` (a command of the target, named in ``applied``),
+            ``silence`` (of alerts, while the run is on) or ``none`` (nothing to restore, a controller replaces it).
         prior: Values before, by JSON pointer.
         applied: Values that we set, by JSON pointer; an undo restores only what still has them.
         deadline_unix_s: When the reaper takes it back, whatever the run does.

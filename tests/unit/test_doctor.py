@@ -12,7 +12,7 @@ from harness.doctor_advice import advise
 from harness.doctor_lines import State, document, status_of, told
 from harness.fakes.world import Twin
 from harness.model.errors import PortError
-from harness.model.facts import HpaFact, PdbFact, ScaledObjectFact
+from harness.model.facts import HpaFact, NodeFact, PdbFact, ScaledObjectFact
 from harness.model.fault import Permission, UndoRecord
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
 from harness.registries import experiment_path, faults, load
@@ -72,7 +72,7 @@ def test_all_well_is_exit_0_with_every_area_told_and_nothing_written():
     assert (found(lines), status_of(lines)) == ({}, 0)
     assert {line.area for line in lines} == {
         "plan", "connection", "identity", "opt-in", "permissions", "safety", "leftovers", "lease", "metrics", "clocks",
-        "signals", "platform",
+        "signals", "platform", "announce",
     }  # fmt: skip
     assert "2 series, newest sample 1.0 s old" in [line.message for line in lines]
     assert set(world.calls) == READS
@@ -173,6 +173,23 @@ def test_the_twins_platform_is_examined_with_the_real_faults(tmp_path):
     assert [line.message for line in lines if line.area == "platform"] == [
         "autoscalers able, budgets in order, pods Ready and measured, every fault finds its victims"
     ]
+
+
+@pytest.mark.parametrize(
+    ("offered", "state"),
+    [({"nvidia.com/gpu": "4"}, State.OK), ({"nvidia.com/gpu": "0"}, State.FINDING), ({}, State.FINDING)],
+)
+def test_gpus_that_the_target_names_must_be_offered_by_a_node(offered, state):
+    world = World()
+    d = world.drivers()
+    nodes = [NodeFact("n", "", "gpu-1", allocatable=offered)]
+    d.observer.current = lambda kind: {"node": nodes, "hpa": world.hpas, "pod": world.pods, "pdb": world.pdbs}.get(
+        kind, ()
+    )
+    tools = Instruments(d.clock, d.observer, Lists(), d.ledger, d.safety, lambda: "", Store)
+    target = replace(TARGET, gpu_resource="nvidia.com/gpu")
+    lines = list(Doctor(target, tools, [Case(EXPERIMENT, (), True)], {"kill_pods": Kill(world)}, ASSERTIONS).examine())
+    assert [line.state for line in lines if line.subject == "nvidia.com/gpu"] == [state]
 
 
 # advice ---------------------------------------------------------------------------------------------------------------

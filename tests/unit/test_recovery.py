@@ -8,6 +8,7 @@ from harness import recovery
 from harness.model.errors import Refusal
 from harness.model.fault import UndoRecord
 from harness.model.lease import LeaseState
+from harness.model.target import Announce
 
 RECORD = UndoRecord("rec-1", "run-1", "kill", "v1", "Pod", "agents", "p-1", "u-1", "delete")
 
@@ -51,13 +52,17 @@ class Cluster:
 @pytest.fixture
 def on(monkeypatch):
     def put(cluster):
-        target = type("Target", (), {"system_namespace": "gameday-system", "namespaces": ("agents",), "commands": {}})()
+        target = type(
+            "Target",
+            (),
+            {"system_namespace": "gameday-system", "namespaces": ("agents",), "commands": {}, "announce": Announce()},
+        )()
         for name, made in {
             "load_settings": lambda path: None,
             "resolve_target": lambda settings, name: target,
             "connect": lambda target: None,
             "KubernetesObserver": lambda connection, clock: type("Observer", (), {"identify": lambda self: None})(),
-            "KubernetesLedger": lambda connection, namespace, commands: cluster,
+            "KubernetesLedger": lambda connection, namespace, commands, end_silences: cluster,
             "KubernetesLeaseView": lambda connection, namespace: cluster,
             "sweep": lambda connection, namespaces, spared: cluster.sweep(spared),
             "KubernetesLease": lambda connection, namespace: cluster,

@@ -24,7 +24,7 @@ from harness.drivers.kubernetes.resources import (
     read,
     selector_text,
 )
-from harness.model.errors import PortError
+from harness.model.errors import PortError, Refusal
 from harness.model.fault import RUN_LABEL, UNDO_LABEL, Permission, UndoRecord, run_label
 from harness.model.pointer import Operation
 from harness.model.restoration import plan_restoration, recreated, trace_operations
@@ -43,7 +43,11 @@ class KubernetesLedger:
     """Keeps undo records in one namespace and carries them out."""
 
     def __init__(
-        self, connection: Connection, namespace: str, commands: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        connection: Connection,
+        namespace: str,
+        commands: Mapping[str, tuple[str, ...]] | None = None,
+        end_silences: Callable[[str], str] | None = None,
     ) -> None:
         """Prepare; sends nothing.
 
@@ -51,7 +55,9 @@ class KubernetesLedger:
             connection: The cluster; for an undo a fresh one (DESIGN U4).
             namespace: The target's ``system_namespace``.
             commands: The target's ``commands``, from the settings of this process.
+            end_silences: Ends the silences of a run and says what it found; None where no Alertmanager is known here.
         """
+        self._end_silences = end_silences
         self._connection = connection
         self._commands = dict(commands or {})
         self._namespace = namespace
@@ -103,6 +109,7 @@ class KubernetesLedger:
 
         Raises:
             PortError: It could not be taken back, or its outcome not be stored; the record stays open.
+            Refusal: It cannot be taken back from here; the record stays open.
         """
         step = _STEPS.get(record.operation)
         if step is None:
@@ -187,6 +194,16 @@ class KubernetesLedger:
         """Run a command of this process's own settings; the record only names it, so that it cannot bring one."""
         return run_named(self._commands, str(record.applied.get("command", "")), record.name)
 
+    def _undo_silence(self, record: UndoRecord) -> str:
+        """End a silence of alerts; without an Alertmanager only time does that, and to try again at once is no use."""
+        if self._end_silences is not None:
+            return self._end_silences(record.run_id)
+        left_s = float(record.applied.get("until_unix_s", 0.0)) - time.time()
+        if left_s <= 0:
+            return "it has ended by itself"
+        remedy = f"it ends by itself in {left_s:.0f} s; or `gameday recover` where the target's settings are"
+        raise Refusal("silence", "no Alertmanager is known here", remedy)
+
     def _undo_delete(self, record: UndoRecord) -> str:
         """Delete a helper object. Where the record was written before it had a uid, its run label proves it ours."""
         resource = self._resource(record)
@@ -237,6 +254,7 @@ _STEPS: Mapping[str, Callable[[KubernetesLedger, UndoRecord], str]] = {
     "delete": KubernetesLedger._undo_delete,
     "create": KubernetesLedger._undo_create,
     "command": KubernetesLedger._undo_command,
+    "silence": KubernetesLedger._undo_silence,
 }
 
 
