@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import cli_doctor, cli_runs, cli_safety, exits, registries
+from harness import cli_deploy, cli_doctor, cli_init, cli_runs, cli_safety, exits, registries
 from harness.cli_options import SETTINGS, runs_option, settings_option
 from harness.cli_sabotage import sabotage_command
 from harness.client import CONTROL_SUFFIX, Job, RunClient, RunEnd
@@ -188,19 +188,6 @@ def validate_command(names: tuple[str, ...]) -> int:
     return status
 
 
-@gameday.command("rbac")
-@click.argument("name")
-@click.option("--target", metavar="NAME")
-@click.option("--user", default="", metavar="NAME", help="Who is granted it (gameday-runner).")
-@click.option("--service-account", default="", metavar="NAMESPACE/NAME", help="Who is granted it instead.")
-@settings_option
-def rbac_command(name: str, target: str | None, user: str, service_account: str, settings: str) -> int:
-    """Print the least rights that the experiment NAME needs, for `kubectl apply -f -`."""
-    from harness.cli_inspection import print_rbac  # noqa: PLC0415 - brings the drivers
-
-    return print_rbac(name, settings, _target(settings, target), user, service_account)
-
-
 @gameday.command("new")
 @click.argument("name")
 def new_command(name: str) -> int:
@@ -227,7 +214,14 @@ def report_command(run: str, runs_dir: str) -> int:
     return _print_verdicts(run_dir)
 
 
-for _command in (*cli_doctor.COMMANDS, *cli_safety.COMMANDS, *cli_runs.COMMANDS, sabotage_command):
+for _command in (
+    *cli_doctor.COMMANDS,
+    *cli_init.COMMANDS,
+    *cli_deploy.COMMANDS,
+    *cli_safety.COMMANDS,
+    *cli_runs.COMMANDS,
+    sabotage_command,
+):
     gameday.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""Commands `doctor` and `init`. A composition root: prints and asks; decides nothing itself."""
+"""Command `doctor`. A composition root: prints; decides nothing itself."""
 
 from __future__ import annotations
 

@@ -352,7 +352,7 @@ def _stated_facts(settings: Settings, name: str, written: TargetSetting, environ
             raise SpecError(settings.path, f"targets.{name}.{key}", "is empty", remedy)
     return {
         "context": written.context,
-        "kubeconfig": written.kubeconfig or _one_kubeconfig(environ),
+        "kubeconfig": written.kubeconfig or one_kubeconfig(environ),
         "api_server": written.api_server,
         "kube_system_uid": written.kube_system_uid,
         "gateway_url": written.gateway_url,
@@ -362,7 +362,7 @@ def _stated_facts(settings: Settings, name: str, written: TargetSetting, environ
     }
 
 
-def _one_kubeconfig(environ: Mapping[str, str]) -> str:
+def one_kubeconfig(environ: Mapping[str, str]) -> str:
     """Return the kubeconfig file; several paths are refused, since the client would fall to localhost (CASES A16)."""
     value = environ.get("KUBECONFIG", "")
     if os.pathsep in value.strip(os.pathsep):

@@ -40,7 +40,6 @@ def load(path: str, context: str) -> Configuration:
     Raises:
         SpecError: The file cannot be used, has no such context, or does not verify TLS.
     """
-    _check_file(path)
     _check_context(path, context)
     configuration = Configuration()
     try:
@@ -92,14 +91,23 @@ def _check_file(path: str) -> None:
     raise SpecError(path, "", "is not a file", "set `kubeconfig` of the target to an existing kubeconfig file")
 
 
-def _check_context(path: str, context: str) -> None:
-    """Look the context up ourselves: the client's own list wants a current-context, which we never use."""
+def context_names(path: str) -> list[str]:
+    """Return the contexts of a kubeconfig file; the client's own list wants a current-context, which we never use.
+
+    Raises:
+        SpecError: The file is none, or no kubeconfig.
+    """
+    _check_file(path)
     try:
         document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        names = [str(entry["name"]) for entry in document["contexts"] or ()]
+        return [str(entry["name"]) for entry in document["contexts"] or ()]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, OSError) as error:
         problem = f"is not a kubeconfig: {' '.join(str(error).split())}"
         raise SpecError(path, "", problem, "check it with `kubectl config view`") from error
+
+
+def _check_context(path: str, context: str) -> None:
+    names = context_names(path)
     if context not in names:
         problem = f"there is no context {context!r}; it has {', '.join(names) or 'none'}"
         raise SpecError(path, "contexts", problem, "set `context` of the target in gameday.toml")
