@@ -26,7 +26,7 @@ CLUSTER = frozenset({"pod", "node", "workload", "hpa", "scaledobject", "pdb", "j
 def with_events(record: Record, events: Iterable[Event]) -> Record:
     """Return the record with these events, in order of time and numbered anew."""
     ordered = sorted(events, key=lambda event: event.t_s)
-    numbered = tuple(replace(event, seq=number) for number, event in enumerate(ordered, 1))
+    numbered = tuple(e if e.seq == number else replace(e, seq=number) for number, e in enumerate(ordered, 1))
     return replace(record, timeline=Timeline(record.timeline.origin, numbered))
 
 
@@ -39,8 +39,10 @@ def told(kind: str, edit: Callable[[Event], Mapping[str, Any]]) -> Spoiling:
     """Return a spoiling that tells events of a kind in another way."""
 
     def spoil(record: Record) -> Record:
-        edits = ((event, edit(event) if event.kind == kind else {}) for event in record.timeline.events)
-        return with_events(record, [replace(event, detail={**event.detail, **changed}) for event, changed in edits])
+        def tell(event: Event) -> Event:
+            return replace(event, detail={**event.detail, **edit(event)}) if event.kind == kind else event
+
+        return with_events(record, map(tell, record.timeline.events))
 
     return spoil
 
