@@ -47,13 +47,17 @@ class Muster:
         return sum(part.started for part in self._latest.values())
 
     def unheard(self, worker: int, now_s: float) -> int:
-        """Return how many requests a worker may have sent since it was heard last, by its share of the profile."""
+        """Return how many requests a worker may have sent since it was heard last.
+
+        By its share of the profile, and by the conversations that it held in its last second.
+        """
         last = self._latest.get(worker)
         since_s = (last.edge_s if last is not None else self.began_s) - self.began_s
         share = max(len(self.members), 1)
         until_s = now_s - self.began_s
         due = shapes.arrivals_until(self.stages, until_s) - shapes.arrivals_until(self.stages, since_s)
-        return max(math.ceil(due / share), 1)
+        turns = last.turns * (until_s - since_s) if last is not None else 0.0
+        return max(math.ceil(due / share + turns), 1)
 
     @property
     def finished(self) -> int:

@@ -112,9 +112,8 @@ class Talks:
         Raises:
             GreenletExit: The load is over.
         """
+        self._allowed()
         now_s = self.now_s()
-        if self._over.is_set():
-            raise gevent.GreenletExit
         gap_s = 1.0 / self.limit_rps
         self._free_s = max(self._free_s, now_s - BURST_S) + gap_s
         if self._free_s > now_s:

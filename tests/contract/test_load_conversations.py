@@ -20,6 +20,7 @@ from loadprofiles.reference import PLANNER
 from loadprofiles.shapes import burst_stages
 from tests.contract.scripted_server import Asked, ScriptedServer
 from tests.contract.test_load_driver import GET_USER, edges, listen, plan_of
+from tests.contract.test_load_workers import worker_processes
 
 STAGES = burst_stages(10.0, 20.0, baseline_s=1.0, burst_s=3.0, cooldown_s=0.5, ramp_s=0.5)
 ARRIVALS = 10 + 7.5 + 60 + 5
@@ -172,6 +173,22 @@ def test_people_are_as_many_with_several_workers(driver: LocustDriver) -> None:
     assert said.ended["turns"] == len(said.turns)
     assert len({asked.headers["x-conversation-id"].rpartition("-")[0] for asked in server.asked
                 if "x-conversation-id" in asked.headers}) == 4  # fmt: skip
+
+
+def test_the_people_of_a_killed_worker_are_replaced_by_others(driver: LocustDriver) -> None:
+    stages = burst_stages(10.0, 20.0, baseline_s=3.0, burst_s=8.0, cooldown_s=1.0)
+    with ScriptedServer() as server:
+        changes = {"stages": stages, "user_classes": {GET_USER: 1.0}, "workers": LoadWorkers(count=2)}
+        driver.start(plan_of(server.url, conversations={USERS + "Talker": 6}, **changes))
+        time.sleep(3)
+        worker_processes(driver)[0].kill()
+        time.sleep(5)
+        before = len(server.asked)
+        seen = listen(driver, "ended")
+        driver.stop()
+    talks = [one.headers["x-conversation-id"] for one in server.asked[before:] if "x-conversation-id" in one.headers]
+    assert "worker-lost" in edges(seen)
+    assert len({talk.rpartition("-")[0] for talk in talks}) == 6
 
 
 def test_the_planner_is_talked_to_in_its_words(driver: LocustDriver) -> None:
