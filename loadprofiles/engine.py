@@ -113,7 +113,7 @@ class Engine:
         tag = f"{int(self._job.origin_unix_s * 1000):x}-{self._job.worker}"
         payload_file = plan.payload_file or str(plan.options.get("payload_file", ""))
         context = LoadContext(plan.seed + self._job.worker, tag, plan.options, read_payloads(payload_file))
-        counts = users_by_class(profile)
+        counts = users_by_class(plan)
         shared = SessionRules(
             url, headers, profile.request_timeout_s, self._reconnect_every(), self.now_s, self.now_s, self._log,
             self._errors, self._job.origin_monotonic_s,

@@ -20,11 +20,11 @@ import gevent
 import gevent.os
 from locust import __version__ as locust_version
 
+from loadprofiles.channel import Channel
 from loadprofiles.engine import Engine, freeze_memory
 from loadprofiles.front import Front
 from loadprofiles.job import LoadJob, PlanRefused, parse_job
 from loadprofiles.mix import users_by_class
-from loadprofiles.outlet import Channel
 from loadprofiles.shares import Share
 from loadprofiles.squad import Squad
 from loadprofiles.users import InferenceUser, PlannerUser
@@ -74,7 +74,7 @@ class Solo:
         """Make the load and return the exit status: 0, also when every request failed (rows tell that)."""
         runner = self._engine.environment.create_local_runner()
         show_page(self._engine.environment, self._job.plan.options)
-        users = sum(users_by_class(self._job.plan.profile).values())
+        users = sum(users_by_class(self._job.plan).values())
         runner.start(users, spawn_rate=users)
         if runner.spawning_greenlet is not None:
             runner.spawning_greenlet.join()

@@ -12,7 +12,7 @@ from typing import Any
 from locust import FastHttpUser, HttpUser, TaskSet, User
 from locust.exception import RescheduleTaskImmediately
 
-from harness.model.load import LoadProfile
+from harness.model.load import LoadPlan
 from loadprofiles.conversations import ConversationUser, TalkSession, wished
 from loadprofiles.fast_user import FastUser
 from loadprofiles.job import PlanRefused
@@ -68,10 +68,15 @@ def _found(name: str, own_module: str) -> Any:
         raise PlanRefused(f"user class {name!r}: {error}", "name it as module:Class, importable from here") from error
 
 
-def users_by_class(profile: LoadProfile) -> dict[str, int]:
-    """Return how many users each class gets: by weight, at least one; and all who hold conversations."""
+def users_by_class(plan: LoadPlan) -> dict[str, int]:
+    """Return how many users each class gets: by weight, at least one; and all who hold conversations.
+
+    Paced classes get at least one on each worker: an arrival goes to the worker that its number says, and somebody must
+    be there to take it up.
+    """
+    profile, least = plan.profile, plan.workers.count
     total = sum(profile.user_classes.values())
-    paced = {name: max(1, round(profile.users_max * w / total)) for name, w in profile.user_classes.items()}
+    paced = {name: max(least, round(profile.users_max * w / total)) for name, w in profile.user_classes.items()}
     return paced | dict(profile.conversations)
 
 

@@ -167,14 +167,14 @@ class Squad:
 
     def _spawn_users(self) -> None:
         self._runner.closed = True
-        users = sum(users_by_class(self._job.plan.profile).values())
+        users = sum(users_by_class(self._job.plan).values())
         self._runner.start(users, spawn_rate=users)
 
     def _go(self) -> None:
         self._began_s = self._engine.now_s() + LEAD_S
         self._shares = (Share(0.0, self._present()),)
         clocks = [dict(m.clock, worker=m.number) for m in self._members.values()]
-        users = sum(users_by_class(self._job.plan.profile).values())
+        users = sum(users_by_class(self._job.plan).values())
         self._front.begin(self._began_s, self._present(), {"users": users, "clocks": clocks})
         self._tell_all(line.GO, {"began_s": self._began_s})
         gevent.spawn(self._beat)

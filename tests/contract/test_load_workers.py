@@ -23,10 +23,10 @@ from harness.drivers.system_clock import RealClock
 from harness.model.errors import PortError
 from harness.model.load import LoadPlan, LoadWorkers
 from harness.ports import Observation
-from loadprofiles.profiles import burst_stages
+from loadprofiles.profiles import PLANNER, burst_stages
 from tests.contract.scripted_server import ScriptedServer
 from tests.contract.tcp_gate import TcpGate
-from tests.contract.test_load_driver import edges, listen, plan_of
+from tests.contract.test_load_driver import GET_USER, edges, listen, plan_of
 
 LONG = burst_stages(60.0, 90.0, baseline_s=3.0, burst_s=9.0, cooldown_s=2.0)
 ALL_OF_LONG = 60 * 3 + 75 * 2 + 90 * 9 + 60 * 2
@@ -69,6 +69,18 @@ def test_d11_the_load_of_several_workers_is_one_load(driver: LocustDriver) -> No
     assert {s["workers"] for s in snapshots(seen)} == {3}
     assert sum(s["offered_rps"] for s in snapshots(seen)[:5]) == pytest.approx(230, abs=15)
     assert edges(seen)["ended"].detail["offered"] == 240
+
+
+def test_d11_every_worker_has_somebody_of_every_class(driver: LocustDriver) -> None:
+    """D11: an arrival goes to the worker that its number says; a class of few users must not be missing there."""
+    with ScriptedServer() as server:
+        driver.start(workers_plan(server.url, 2, user_classes={PLANNER: 20.0, GET_USER: 1.0}, users_max=20))
+        seen = listen(driver, "ended")
+        driver.stop()
+        rows, _ = driver.collect()
+    assert edges(seen)["ended"].detail["dropped"] == 0
+    assert len(rows) == 240
+    assert set(rows["endpoint"]) == {"POST /v1/plan", "GET /page"}
 
 
 def test_d05_a_killed_worker_is_told_and_the_others_take_its_share_over(driver: LocustDriver) -> None:
