@@ -259,3 +259,10 @@ def test_what_sleeps_at_zero_is_not_asked_for_replicas_or_a_budget():
 def test_missing_probes_requests_and_limits_are_told_by_container():
     said = advice(deployment(container={"name": "main"}), pdbs=[pdb(min_available="1")])
     assert [text.partition(":")[0] for text in said] == ["no readinessProbe", "no CPU request", "no memory limit"]
+
+
+def test_b09_the_proxy_that_requests_would_take_is_told():
+    world = World()
+    world.identity = replace(world.identity, proxy="http://proxy.example:3128")
+    (line,) = [line for line in examined(world) if line.area == "connection"]
+    assert line.message == "Kubernetes v1.35.4 through the proxy http://proxy.example:3128"
