@@ -5,7 +5,6 @@ Exit statuses are those of DESIGN §3; click's own usage errors become 4.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sys
@@ -22,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import cli_deploy, cli_doctor, cli_init, cli_runs, cli_safety, exits, registries
-from harness.cli_options import SETTINGS, runs_option, settings_option
+from harness.cli_options import SETTINGS, chosen_target, runs_option, settings_option, target_option
 from harness.cli_sabotage import sabotage_command
 from harness.client import CONTROL_SUFFIX, Job, RunClient, RunEnd
 from harness.live import LiveView
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
-from harness.settings import check_query_packs, choose_target, load_settings, resolve_target
+from harness.settings import check_query_packs, load_settings, resolve_target
 
 
 class _Lazy(click.Group):
@@ -56,7 +55,7 @@ def gameday() -> None:
 
 @gameday.command("run")
 @click.argument("name")
-@click.option("--target", metavar="NAME", help="Target of gameday.toml (else GAMEDAY_TARGET, else default_target).")
+@target_option
 @click.option("--seed", type=int, metavar="N", help="Seed of victims, arrivals and payloads; printed if not given.")
 @click.option("--rehearse", is_flag=True, help="Run against the in-memory twin, in seconds; touches no cluster.")
 @click.option("--with-testbed", is_flag=True, help="Start the local testbed for the run and take it down afterwards.")
@@ -78,7 +77,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     """Run the game day NAME (or a file) and say what held."""
     path = registries.experiment_path(name)
     experiment = registries.load(path)
-    chosen = "" if rehearse else _target(settings, target)
+    chosen = "" if rehearse else chosen_target(settings, target)
     if with_testbed and (rehearse or chosen != "local"):
         raise SpecError("--with-testbed", "", "it is for --target local only")
     console = Console(stderr=True)
@@ -95,13 +94,6 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     with LocalTestbed(experiment.components):
         return run()
-
-
-def _target(settings: str, named: str | None) -> str:
-    chosen = choose_target(load_settings(Path(settings)), named, os.environ)
-    if chosen is None:
-        raise SpecError("--target", "", "no target is named", "--target NAME, GAMEDAY_TARGET, or default_target")
-    return chosen
 
 
 def _run_job(job: Job, console: Console, experiment: Experiment) -> int:

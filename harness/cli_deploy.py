@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from harness import exits
-from harness.cli_options import settings_option
+from harness.cli_options import chosen_target, settings_option, target_option
 from harness.model.errors import SpecError
-from harness.settings import choose_target, load_settings, resolve_target
-
-_target = click.option("--target", metavar="NAME", help="Target of gameday.toml (else GAMEDAY_TARGET, else default).")
-
-
-def _chosen(settings: str, named: str | None) -> str:
-    chosen = choose_target(load_settings(Path(settings)), named, os.environ)
-    if chosen is None:
-        raise SpecError("--target", "", "no target is named", "--target NAME, GAMEDAY_TARGET, or default_target")
-    return chosen
+from harness.settings import load_settings, resolve_target
 
 
 @click.command("rbac")
 @click.argument("names", nargs=-1, metavar="[EXPERIMENT]...")
-@_target
+@target_option
 @click.option(
     "--manifest", is_flag=True, help="With the runner's ServiceAccount; for all that fit where none is named."
 )
@@ -35,7 +25,7 @@ def rbac_command(
     names: tuple[str, ...], target: str | None, manifest: bool, user: str, service_account: str, settings: str
 ) -> int:
     """Print the least rights that experiments need, for `kubectl apply -f -`."""
-    chosen = _chosen(settings, target)
+    chosen = chosen_target(settings, target)
     if manifest:
         from harness.deploy.runner import manifest_text  # noqa: PLC0415 - brings Chaos Toolkit (FAULTS)
 
@@ -52,7 +42,7 @@ def rbac_command(
 
 @click.command("deploy")
 @click.argument("names", nargs=-1, metavar="[EXPERIMENT]...")
-@_target
+@target_option
 @click.option("--image", required=True, metavar="IMAGE", help="An image in which this project is installed.")
 @click.option("--out", metavar="DIR", help="Folder that is written (deploy/TARGET).")
 @settings_option
@@ -60,7 +50,7 @@ def deploy_command(names: tuple[str, ...], target: str | None, image: str, out: 
     """Write what a target needs in its cluster, for `kubectl apply -k`: runner, reaper, labels, a Job an EXPERIMENT."""
     from harness.deploy import runner, runner_folder  # noqa: PLC0415 - brings Chaos Toolkit (FAULTS)
 
-    chosen = _chosen(settings, target)
+    chosen = chosen_target(settings, target)
     found = resolve_target(load_settings(Path(settings)), chosen)
     folder = Path(out or f"deploy/{chosen}")
     text = Path(settings).read_text("utf-8")
