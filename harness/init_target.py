@@ -203,7 +203,8 @@ class Finder:
             )
             about.settle("scrape_interval_s", "seconds between two scrapes", survey.scrape_interval_s, "15")
         packs = about.values["query_pack"]
-        about.values["query_pack"] = [p.strip() for p in packs.split(",")] if isinstance(packs, str) else packs
+        if isinstance(packs, str) and packs != about.present.get("query_pack"):
+            about.values["query_pack"] = [part.strip() for part in packs.split(",")]
         about.values["scrape_interval_s"] = float(about.values["scrape_interval_s"])
         about.keep("gpu_resource", cluster.gpu_resource())
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import ssl
 import threading
+import warnings
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -14,8 +17,8 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class PlainServer:
     """Listens on 127.0.0.1 while it is entered."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
+        self._answer, self._tls = answer, tls
         self.url = ""
 
     def __enter__(self) -> PlainServer:
@@ -30,15 +33,18 @@ class PlainServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+        with warnings.catch_warnings():  # asyncio leaves the transport of a handshake that failed to the collector
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     async def _start(self) -> None:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http{'s' * bool(self._tls)}://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _stop(self) -> None:
         await self._runner.cleanup()

@@ -5,12 +5,8 @@ It asks for a token, for a user, or for a client certificate; it can hide metric
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import gc
 import ssl
-import threading
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +14,8 @@ from pathlib import Path
 import aiohttp
 import trustme
 from aiohttp import web
+
+from tests.contract.plain_front import PlainServer
 
 Gate = Callable[[Mapping[str, str]], bool]
 
@@ -69,40 +67,21 @@ class TlsFront:
     def __init__(
         self, upstream: str, papers: Papers, gate: Gate = lambda headers: True, *, ask_client: bool = False
     ) -> None:
-        self._upstream, self._papers, self._gate, self._ask_client = upstream, papers, gate, ask_client
+        self._upstream, self._papers, self._gate = upstream, papers, gate
         self.hidden: set[str] = set()
         self.asked: list[tuple[str, str]] = []
-        self.url = ""
+        self._server = PlainServer(self._answer, papers.context(ask_client=ask_client))
+
+    @property
+    def url(self) -> str:
+        return self._server.url
 
     def __enter__(self) -> TlsFront:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        self._server.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-        with warnings.catch_warnings():  # asyncio leaves the transport of a handshake that failed to the collector
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-
-    async def _start(self) -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._session = aiohttp.ClientSession()
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._papers.context(ask_client=self._ask_client))
-        await site.start()
-        self.url = f"https://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def _stop(self) -> None:
-        await self._runner.cleanup()
-        await self._session.close()
+        self._server.__exit__(*error)
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.path, request.headers.get("Authorization", "")))
@@ -114,5 +93,8 @@ class TlsFront:
             nothing = {"status": "success", "data": {"resultType": "vector", "result": []}}
             return web.json_response(nothing)
         url = f"{self._upstream}{request.path}"
-        async with self._session.request(request.method, url, params=request.query, data=form or None) as found:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(request.method, url, params=request.query, data=form or None) as found,
+        ):
             return web.Response(status=found.status, body=await found.read(), content_type=found.content_type)
