@@ -166,7 +166,8 @@ class Doctor:
             guard.check_identity(self._target, found)
         except Refusal as refusal:
             command = f"{self._kubectl} get namespace kube-system -o yaml"
-            yield Line("identity", State.REFUSED, found.context, str(refusal), command)
+            state = State.REFUSED if refusal.code == "identity" else State.FINDING  # the target, not labelled
+            yield Line("identity", state, found.context, str(refusal), command)
             return None
         told = f"the target's: kube-system uid {found.kube_system_uid}, as {found.user or 'unknown'}"
         yield Line("identity", State.OK, found.context, told)

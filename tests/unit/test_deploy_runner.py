@@ -129,6 +129,13 @@ def test_the_folder_is_whole_and_the_load_workers_find_the_run():
     assert service["spec"]["selector"] == {"app": "gameday-runner"}
 
 
+def test_the_reaper_gets_no_right_where_the_target_has_no_namespace():
+    experiments = [load(experiment_path("pod-kill-under-burst"))]
+    found = runner_folder.files_of(replace(FIT, name="staging"), SETTINGS, IMAGE, experiments)
+    roles = [m for m in yaml.safe_load_all(found["reaper.yaml"]) if m["kind"] == "Role"]
+    assert {m["metadata"]["namespace"] for m in roles} <= {"gameday-system", *FIT.namespaces}
+
+
 def test_the_committed_base_is_what_the_code_makes_today():
     folder = PROJECT_DIR / "deploy" / "base"
     for name, text in runner_folder.base_files().items():

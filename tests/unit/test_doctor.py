@@ -111,6 +111,14 @@ def test_a16_of_another_cluster_nothing_more_is_read_and_the_exit_is_4():
     assert told("local", lines)[-1] == "local: refused; nothing more was read, nothing was touched"
 
 
+def test_a_cluster_that_did_not_opt_in_is_a_finding_and_nothing_more_is_read():
+    world = World()
+    world.identity = replace(world.identity, kube_system_labels={})
+    lines = examined(world)
+    assert "namespace kube-system does not carry" in found(lines)["identity/c"]
+    assert (status_of(lines), world.calls) == (20, ["identify"])
+
+
 @pytest.mark.parametrize(
     ("store", "words"),
     [
