@@ -9,11 +9,10 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import NoReturn
 
 import click
 
@@ -28,33 +27,10 @@ from testbed.controlplane.places import instance_dir
 from testbed.controlplane.programs import FAMILIES, TESTBED_FAMILIES
 from testbed.controlplane.status import as_text, status_of
 from testbed.layout import LayoutError, read_layout
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+from testbed.reported import EXIT_OPERATOR, reported
 
 EXIT_UNEXPECTED = 3
-EXIT_OPERATOR = 4
-
-
-class Refused(click.ClickException):
-    """What the person at the keyboard can put right."""
-
-    exit_code = EXIT_OPERATOR
-
-
-def _reported(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Turn the testbed's own errors into one message and exit status 4."""
-
-    @wraps(command)
-    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return command(*args, **kwargs)
-        except (OperatorError, LayoutError, AddressRefusedError) as error:
-            raise Refused(str(error)) from error
-
-    return wrapped
-
-
+_reported = reported(OperatorError, LayoutError, AddressRefusedError)
 _NAME = click.option("--name", default="default", show_default=True, metavar="N", help="Instance.")
 
 

@@ -6,13 +6,12 @@ Leases and the sweep. Must never grant a wildcard or a cluster role of somebody 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
-from harness import registries
+from harness import rbac, registries
 from harness.drivers.kubernetes.lease import lease_permissions
 from harness.drivers.kubernetes.ledger import ledger_permissions
 from harness.drivers.kubernetes.residue import sweep_permissions
@@ -56,42 +55,9 @@ def manifests(target: Target, image: str, undo: Iterable[Permission]) -> list[Ma
     system = target.system_namespace
     namespaces = tuple(dict.fromkeys((system, *target.namespaces)))
     own = (*ledger_permissions(system), *lease_permissions(system), *sweep_permissions(namespaces))
-    wanted: dict[str, list[Permission]] = defaultdict(list)
-    for permission in (*own, *undo):
-        wanted[permission.namespace].append(permission)
-    meta = {"name": NAME, "namespace": system}
-    found: list[Manifest] = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}]
-    for namespace, permissions in sorted(wanted.items()):
-        found += _role(system, namespace, permissions)
-    return [*found, _budget(system), _deployment(system, namespaces, image)]
-
-
-def _role(system: str, namespace: str, permissions: Iterable[Permission]) -> list[Manifest]:
-    kind = "Role" if namespace else "ClusterRole"
-    meta = {"name": NAME, **({"namespace": namespace} if namespace else {})}
-    group = "rbac.authorization.k8s.io"
-    subject = {"kind": "ServiceAccount", "name": NAME, "namespace": system}
-    return [
-        {"apiVersion": f"{group}/v1", "kind": kind, "metadata": meta, "rules": _rules(permissions)},
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": f"{kind}Binding",
-            "metadata": meta,
-            "roleRef": {"apiGroup": group, "kind": kind, "name": NAME},
-            "subjects": [subject],
-        },
-    ]
-
-
-def _rules(permissions: Iterable[Permission]) -> list[Manifest]:
-    verbs: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for permission in permissions:
-        resource = "/".join(part for part in (permission.resource, permission.subresource) if part)
-        verbs[permission.group, resource].add(permission.verb)
-    return [
-        {"apiGroups": [group], "resources": [resource], "verbs": sorted(found)}
-        for (group, resource), found in sorted(verbs.items())
-    ]
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": system}}
+    roles = rbac.manifests(NAME, (*own, *undo), rbac.subject_of("", f"{system}/{NAME}"))
+    return [account, *roles, _budget(system), _deployment(system, namespaces, image)]
 
 
 def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:

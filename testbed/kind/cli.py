@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import click
 
@@ -22,31 +19,9 @@ from testbed.kind.platform import Platform
 from testbed.kind.programs import need_programs, run
 from testbed.kind.session import Request, recover, run_game_day
 from testbed.kind.settings import settings_from
+from testbed.reported import EXIT_OPERATOR, reported
 
-EXIT_OPERATOR = 4
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-class Refused(click.ClickException):
-    """What the person at the keyboard can put right."""
-
-    exit_code = EXIT_OPERATOR
-
-
-def _reported(command: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Turn our own errors into one message and exit status 4."""
-
-    @wraps(command)
-    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return command(*args, **kwargs)
-        except OperatorError as error:
-            raise Refused(str(error)) from error
-
-    return wrapped
-
-
+_reported = reported(OperatorError)
 _CLUSTER = click.option("--cluster", metavar="NAME", help="kind-NAME; GAMEDAY_KIND_CLUSTER, else gameday.")
 _GPU = click.option("--gpu", "gpu_way", type=click.Choice(gpu.WAYS), help="How GPUs are mocked (plugin).")
 _KEDA = click.option("--with-keda", is_flag=True, help="KEDA as well (queue-burst and others need it).")
