@@ -90,17 +90,6 @@ def arrivals_until(stages: Sequence[Stage], t_s: float) -> float:
     return sum(_arrivals_of(stage, min(t_s - start_s, stage.duration_s)) for stage, start_s in _placed(stages))
 
 
-def arrival_time_s(stages: Sequence[Stage], count: float) -> float:
-    """Return when the cumulative count reaches ``count``: the inverse of `arrivals_until`; inf where it never does."""
-    left = count
-    for stage, start_s in _placed(stages):
-        whole = _arrivals_of(stage, stage.duration_s)
-        if left < whole:
-            return start_s + _time_within(stage, left)
-        left -= whole
-    return math.inf
-
-
 def _placed(stages: Sequence[Stage]) -> Iterator[tuple[Stage, float]]:
     start_s = 0.0
     for stage in stages:
@@ -114,11 +103,3 @@ def _arrivals_of(stage: Stage, elapsed_s: float) -> float:
         return 0.0
     slope = (stage.to_rps - stage.from_rps) / stage.duration_s
     return stage.from_rps * elapsed_s + slope * elapsed_s * elapsed_s / 2
-
-
-def _time_within(stage: Stage, count: float) -> float:
-    """Solve from·t + slope·t²/2 = count for t, in the form that stays stable as the slope goes to 0."""
-    slope = (stage.to_rps - stage.from_rps) / stage.duration_s
-    root = math.sqrt(max(0.0, stage.from_rps * stage.from_rps + 2 * slope * count))
-    divisor = stage.from_rps + root
-    return min(stage.duration_s, 2 * count / divisor) if divisor > 0 else 0.0

@@ -20,6 +20,7 @@ from loadprofiles import shapes
 from loadprofiles.arrivals import BLOCK, CumulativeCount, arrival_chunks, class_choices
 from loadprofiles.profiles import PROFILES
 from loadprofiles.reference import MEAN_RPS, REQUESTS_PER_MONTH, day_stages
+from tests.unit.scalar_arrivals import arrival_time_s
 
 rates = st.floats(0, 300, allow_nan=False)
 curves = st.lists(st.tuples(st.floats(0, 1), rates), max_size=6).map(sorted).map(tuple)
@@ -51,7 +52,7 @@ def test_even_arrivals_are_never_one_off_the_integral_of_the_rate(drawn: tuple[S
 def test_the_vectorised_inverse_is_the_scalar_one(drawn: tuple[Stage, ...]) -> None:
     counts = np.linspace(0, shapes.arrivals_until(drawn, math.inf) * 1.1, 9)
     for count, found in zip(counts, CumulativeCount(drawn).time_of(counts), strict=True):
-        scalar = shapes.arrival_time_s(drawn, float(count))
+        scalar = arrival_time_s(drawn, float(count))
         assert found == scalar or shapes.arrivals_until(drawn, found) == pytest.approx(float(count), abs=1e-3, rel=1e-6)
 
 

@@ -12,6 +12,7 @@ from harness.model.load import LoadProfile, Stage
 from loadprofiles import shapes
 from loadprofiles.arrivals import arrival_chunks
 from loadprofiles.profiles import PROFILES, scaled
+from tests.unit.scalar_arrivals import arrival_time_s
 
 _rates = st.floats(0, 500, allow_nan=False)
 _stage = st.builds(Stage, st.sampled_from(["baseline", "ramp", "burst"]), st.floats(0.5, 60), _rates, _rates)
@@ -34,7 +35,7 @@ def test_the_cumulative_count_never_falls(stages: list[Stage], one_s: float, oth
 def test_an_arrival_time_is_the_inverse_of_the_cumulative_count(stages: list[Stage], share: float) -> None:
     whole = shapes.arrivals_until(stages, shapes.duration_s(stages))
     count = share * whole * 0.999
-    due_s = shapes.arrival_time_s(stages, count)
+    due_s = arrival_time_s(stages, count)
     if count < whole:
         assert shapes.arrivals_until(stages, due_s) == pytest.approx(count, abs=1e-3, rel=1e-6)
 
@@ -62,7 +63,7 @@ def test_the_same_seed_gives_the_same_arrivals() -> None:
 
 
 def test_a_count_that_is_never_reached_has_no_time() -> None:
-    assert shapes.arrival_time_s((Stage("baseline", 10, 1, 1),), 11) == math.inf
+    assert arrival_time_s((Stage("baseline", 10, 1, 1),), 11) == math.inf
 
 
 def test_stages_are_named_by_time() -> None:
