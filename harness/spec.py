@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.definitions import AssertionDefinition, FaultDefinition
+from harness.model.drill import DrillPlan
 from harness.model.errors import SpecError
 from harness.model.experiment import AssertionSpec, Experiment, ProbeSpec, Scope, WorkloadRef
 from harness.model.fault import FaultPlan
@@ -22,8 +23,9 @@ from harness.model.load import LoadProfile
 from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
 from harness.spec_assertions import abort_limits, restored_last
-from harness.spec_document import Document, KeyPath, raise_all, read_document, schema_errors, suggestion
-from harness.spec_load import planned_load
+from harness.spec_document import Document, KeyPath, Problem, raise_all, read_document, schema_errors, suggestion
+from harness.spec_drill import drill_plan, drill_problems
+from harness.spec_load import planned_load, time_problems
 from harness.spec_template import new_experiment, write_new_experiment
 
 __all__ = ["experiment_names", "load_experiment", "new_experiment", "parse_experiment", "write_new_experiment"]
@@ -190,7 +192,8 @@ class _Reading:
         if self._find_file(game["runbook"]) is None:
             self._wrong((*self._base, "runbook"), f"there is no file {game['runbook']}", "write the drill it names")
         if load is not None:
-            self._check_times(load, faults, settle_s, timeout_s)
+            self._add(time_problems(self._base, load, faults, settle_s, timeout_s))
+        drill = self._drill(load, faults)
         raise_all(self._errors)
         if load is None:  # an unknown profile was raised above
             raise self._document.error((*self._base, "load"), "no load", "name a profile")
@@ -212,7 +215,19 @@ class _Reading:
             path=str(path),
             may_hit=tuple(game.get("may_hit", ())),
             abort=abort_limits(game, assertions),
+            drill=drill,
         )
+
+    def _add(self, problems: Iterable[Problem]) -> None:
+        self._errors += [self._document.error(*problem) for problem in problems]
+
+    def _drill(self, load: LoadProfile | None, faults: tuple[FaultPlan, ...]) -> DrillPlan | None:
+        written, place = self._game.get("drill"), (*self._base, "drill")
+        if written is None:
+            return None
+        names = [activity["name"] for activity in self._document.data["method"]]
+        self._add(drill_problems(place, written, names, faults, load))
+        return drill_plan(written)
 
     def _seconds(self, key: str, default_s: float) -> float:
         return parse_duration_s(self._game.get(key, default_s))
@@ -379,20 +394,3 @@ class _Reading:
             self._wrong((*place, "expect"), "blocked by whom?", "name the budget: namespace/name")
         if str(params.get("autoscaler", "")).startswith("scaledobject/") and "keda" not in self._game["needs"]:
             self._wrong((*place, "autoscaler"), "a ScaledObject needs KEDA", "add keda to needs")
-
-    def _check_times(self, load: LoadProfile, faults: tuple[FaultPlan, ...], settle_s: float, timeout_s: float) -> None:
-        burst_s = next((stage.duration_s for stage in load.stages if stage.name == "burst"), None)
-        if burst_s is None:
-            self._wrong((*self._base, "load", "profile"), f"profile {load.name} has no stage burst", "faults need one")
-            return
-        for number, plan in enumerate(faults):
-            end_s = plan.at_s + plan.max_hold_s
-            if end_s > burst_s:
-                problem = f"due {plan.at_s:g} s after the burst gate and held up to {plan.max_hold_s:g} s, it ends"
-                problem += f" after the burst of {burst_s:g} s"
-                self._wrong(
-                    ("method", number, "pauses"), problem, "shorten the pauses or max_hold, or set stages.burst"
-                )
-        if timeout_s < load.duration_s + settle_s:
-            needs = f"load {load.duration_s:g} s and settle {settle_s:g} s"
-            self._wrong((*self._base, "timeout"), f"{timeout_s:g} s is too short for {needs}", "raise it")

@@ -17,6 +17,9 @@ from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
 
 KeyPath: TypeAlias = tuple[str | int, ...]
+Problem: TypeAlias = tuple[KeyPath, str, str]
+"""Where, what is wrong, what to do; a `Document` makes an error of it."""
+
 _SHOWN_MAX = 60
 
 

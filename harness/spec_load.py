@@ -1,16 +1,21 @@
-"""The ``load`` block of an experiment: a named profile, and what the file changes about it. Reads but a named trace."""
+"""The ``load`` block of an experiment: a named profile, what the file changes about it, and whether its times fit.
+
+Reads but a named trace.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.load_trace import BURST, with_trace
 from harness.model.errors import SpecError
+from harness.model.fault import FaultPlan
 from harness.model.load import Arrivals, LoadProfile
 from harness.model.time import parse_duration_s
+from harness.spec_document import KeyPath, Problem
 
 
 def planned_load(
@@ -58,3 +63,29 @@ def _trace_file(name: str, find_file: Callable[[str], Path | None]) -> Path:
             "", "trace", f"there is no file {name}", "name it from the project's folder or from this file's"
         )
     return found.resolve()
+
+
+def time_problems(
+    base: KeyPath, load: LoadProfile, faults: Sequence[FaultPlan], settle_s: float, timeout_s: float
+) -> Iterator[Problem]:
+    """Yield what does not fit in time: faults into the burst, load and settle into the time-out.
+
+    Args:
+        base: Where the extension stands.
+        load: As the experiment wants it.
+        faults: In the order of the method.
+        settle_s: Longest wait for the steady state to return.
+        timeout_s: Longest run.
+    """
+    burst_s = next((stage.duration_s for stage in load.stages if stage.name == BURST), None)
+    if burst_s is None:
+        yield (*base, "load", "profile"), f"profile {load.name} has no stage burst", "faults need one"
+        return
+    for number, plan in enumerate(faults):
+        if plan.at_s + plan.max_hold_s > burst_s:
+            problem = f"due {plan.at_s:g} s after the burst gate and held up to {plan.max_hold_s:g} s, it ends"
+            problem += f" after the burst of {burst_s:g} s"
+            yield ("method", number, "pauses"), problem, "shorten the pauses or max_hold, or set stages.burst"
+    if timeout_s < load.duration_s + settle_s:
+        needs = f"load {load.duration_s:g} s and settle {settle_s:g} s"
+        yield (*base, "timeout"), f"{timeout_s:g} s is too short for {needs}", "raise it"

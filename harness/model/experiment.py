@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.model.abort import AbortLimits
+from harness.model.drill import DrillPlan
 from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 
@@ -73,6 +74,7 @@ class Experiment:
         path: Where it came from.
         may_hit: Protected parts that it may hit all the same, as in `Target.protected`.
         abort: Limits of the live guard; None where it has none.
+        drill: What makes it an exercise for people; None where it is none.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Experiment:
     path: str = ""
     may_hit: tuple[str, ...] = ()
     abort: AbortLimits | None = None
+    drill: DrillPlan | None = None
 
     @property
     def expected_duration_s(self) -> float:
