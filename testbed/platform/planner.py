@@ -60,6 +60,9 @@ class PlannerMetrics:
         self.shed = Counter("planner_shed", "Turns refused because the planner was full.", registry=registry)
         self.tokens = Counter("planner_tokens", "Tokens, by kind.", ["kind"], registry=registry)
         self.enqueued = Counter("tasks_enqueued", "Tool calls appended to the queue.", registry=registry)
+        self.queue_unavailable = Counter(
+            "planner_queue_unavailable", "Turns whose tool calls the queue could not be given.", registry=registry
+        )
         inflight = Gauge("planner_inflight", "Turns inside the planner, waiting ones too.", registry=registry)
         inflight.set_function(lambda: admission.inside)
         for code in CODES:
@@ -100,6 +103,7 @@ class Planner:
             try:
                 self._metrics.enqueued.inc(await self._queue.enqueue(tasks))
             except redis_link.RedisError as error:
+                self._metrics.queue_unavailable.inc()
                 jsonlog.log(
                     logging.WARNING,
                     "enqueue failed",
