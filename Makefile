@@ -29,12 +29,13 @@ test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev  ## lint, types, import rules, experiments, what every manifest must have
+check: $(VENV)/.dev  ## lint, types, import rules, experiments, runbooks, what every manifest must have
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/gameday validate
+	$(BIN)/gameday runbook lint
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/unit/test_policy_manifests.py
 
 .PHONY: testbed-up
