@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.model.fault import OWNER_ANNOTATION, Effect
+from harness.model.fault import OWNER_ANNOTATIONS, Effect
 from harness.model.pointer import escape
 from harness.model.record import Record
 
 _RESTORED = re.compile(r"restored ([^;]*)")
-_MARKS = f"/metadata/annotations/{escape(OWNER_ANNOTATION)}"
+_MARKS = tuple(f"/metadata/annotations/{escape(name)}" for name in OWNER_ANNOTATIONS)
 
 Undo = Mapping[str, Any]
 

@@ -81,6 +81,8 @@ def real(experiment: Experiment, job: Job) -> Parts:
         from harness.drivers.prometheus import PrometheusSource  # noqa: PLC0415
 
         ledger = _announced(announcer, target, run_id)
+        if experiment.drilled:
+            announcer.silences = None  # people are to be paged
         return Drivers(
             clock=clock,
             load=AnnouncedLoad(LocustDriver(clock, run_dir), announcer, ledger),
@@ -117,7 +119,8 @@ def _announced(announcer: Announcer, target: Target, run_id: str) -> UndoLedger:
 def undo_operations(experiment: Experiment, target: Target) -> set[str]:
     """Return how the run's changes are taken back: what the reaper must be able to do."""
     commands = any(plan.loss is Loss.NODE for plan in experiment.faults) and target.kind != "local"
-    return {plan.undo for plan in experiment.faults} | ({"command"} if commands else set())
+    more = {name for name, wanted in (("command", commands), ("packed", experiment.drilled)) if wanted}
+    return {plan.undo for plan in experiment.faults} | more
 
 
 def driver_permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:

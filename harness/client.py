@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from harness.model.errors import PortError
 
@@ -35,6 +35,9 @@ class Job:
         rehearse: Run against the in-memory twin.
         control: Run it without its faults.
         control_run: Id of the control run that was made right before, or empty.
+        fault: Run it as a drill: with this fault alone; empty for a game day.
+        limit_s: Of a drill: how long the fault is held at most.
+        drill_id: Of a drill: its id.
     """
 
     experiment: str
@@ -45,6 +48,9 @@ class Job:
     rehearse: bool = False
     control: bool = False
     control_run: str = ""
+    fault: str = ""
+    limit_s: float = 0.0
+    drill_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +72,19 @@ class RunClient:
     """One run, seen from outside."""
 
     def __init__(
-        self, job: Job, show: Callable[[Mapping[str, Any]], None], environ: Mapping[str, str] | None = None
+        self,
+        job: Job,
+        show: Callable[[Mapping[str, Any]], None],
+        environ: Mapping[str, str] | None = None,
+        log: IO[bytes] | None = None,
     ) -> None:
-        """Start a run; ``environ`` replaces the conductor's environment."""
+        """Start a run; ``environ`` replaces the conductor's environment, ``log`` takes what it says beside the stream."""
         self._show = show
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.conductor_main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
             start_new_session=True,
             env=None if environ is None else dict(environ),
@@ -101,6 +112,10 @@ class RunClient:
             self._asked = True
             self._write(json.dumps({"stop": reason}))
 
+    def say_enough(self, reason: str) -> None:
+        """Say that the faults were held long enough: the run takes them back and goes on to its end."""
+        self._write(json.dumps({"enough": reason}))
+
     def _messages(self) -> Iterator[dict[str, Any]]:
         if self._process.stdout is None:
             raise PortError("conductor", "read", "it has no standard output")
@@ -114,9 +129,14 @@ class RunClient:
         Returns:
             How it ended. SIGINT and SIGTERM become one stop request; none of them cuts the undo short.
         """
+        with _signals_become(self.request_stop):
+            return self.follow()
+
+    def follow(self) -> RunEnd:
+        """Do the same in any thread; signals are somebody else's."""
         end: dict[str, Any] = {}
         run_dir = ""
-        with self._process, _signals_become(self.request_stop):
+        with self._process:
             for message in self._messages():
                 self._show(message)
                 run_dir = str(message.get("run_dir", "")) if message["m"] == "run" else run_dir

@@ -103,7 +103,7 @@ class Conductor:
         self._signals = signals
         self._base_permissions = permissions
         self._pulse = Pulse(experiment, target, drivers, journal, stop, live, self._objection)
-        self._pulse.is_well = self._is_well
+        self._pulse.steady_state = self._steady_state
         self._undoing = Undoing(experiment, drivers, self._pulse, run_id)
         self._taken_back = False
         self._chaos_failure = ""
@@ -276,9 +276,6 @@ class Conductor:
         bad = [f"{name}: {result.observed}" for name, result in results.items() if result.ok is not True]
         unknown = any(result.ok is None for result in results.values())
         return (None if unknown else not bad), "; ".join(bad) or "the steady state holds"
-
-    def _is_well(self) -> bool | None:
-        return self._steady_state()[0]
 
     def _probe(self, name: str, arguments: Mapping[str, Any]) -> ProbeResult:
         try:

@@ -28,6 +28,7 @@ from harness.conductor import Conductor
 from harness.conductor import Outcome as RunOutcome
 from harness.control import control_facts, without_faults
 from harness.definitions import signals_of_all
+from harness.drill.drilled import drill_facts, drilled
 from harness.judgement import judge_run, write_reports
 from harness.model.errors import GameDayError, Refusal, SpecError
 from harness.model.experiment import Experiment
@@ -93,6 +94,8 @@ def _listen(stop: StopFlag) -> None:
             told = json.loads(line)
             if "stop" in told:
                 stop.request(str(told["stop"]))
+            if "enough" in told:
+                stop.suffice(str(told["enough"]))
     finally:  # also where its last line was torn
         stop.request("the client is gone")
 
@@ -110,6 +113,9 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
     experiment = registries.load(Path(job.experiment))
     if job.control:
         experiment = without_faults(experiment)
+    drill = drill_facts(job, experiment)
+    if job.fault:
+        experiment = drilled(experiment, job.fault, job.seed, job.limit_s)
     parts = assembly.rehearsal(experiment, job) if job.rehearse else assembly.real(experiment, job)
     started = datetime.fromtimestamp(parts.clock.origin_unix_s, UTC)
     run_id = new_run_id(experiment.name + "-control" * job.control, started, job.seed)
@@ -120,10 +126,11 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
         job.seed,
         started.isoformat(),
         versions=parts.versions,
-        facts=control_facts(job) | sabotage_facts(Path(job.runs_dir)),
+        facts=control_facts(job) | drill | sabotage_facts(Path(job.runs_dir)),
     )
     store = _create_store(job, header, experiment, stop)
-    stream.send({"m": "run", "run_id": run_id, "run_dir": str(store.run_dir), "seed": job.seed})
+    told = {"run_dir": str(store.run_dir), "seed": job.seed, "origin_unix_s": parts.clock.origin_unix_s}
+    stream.send({"m": "run", "run_id": run_id, **told})
     store.save_target(parts.target)
     try:
         drivers = parts.drivers(store.run_dir, run_id)

@@ -20,6 +20,9 @@ TICK_S = 0.25
 """How often drivers are polled: well under the shortest limit that is judged (1 s)."""
 
 SAMPLE_EVERY_S = 2.0
+STEADY_STATE = "steady_state"
+"""What a sample of it is called: 1 where it holds, 0 where not, None where nobody can tell."""
+
 LIVE_SIGNALS = ("queue_oldest_task_age_seconds", "queue_depth")
 
 
@@ -36,10 +39,15 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.reason = ""
+        self.enough = ""
 
     def request(self, reason: str) -> None:
         """Ask the run to stop."""
         self.reason = self.reason or reason
+
+    def suffice(self, reason: str) -> None:
+        """Say that the faults were held long enough: no stop, the run goes on to its recovery."""
+        self.enough = self.enough or reason
 
     def __bool__(self) -> bool:
         """Tell whether a stop was asked for."""
@@ -54,7 +62,8 @@ class Pulse:
         load_lost: Why the load is lost, or empty.
         proven_s: When each fault's evidence came, by its name.
         failed: Faults that could not be carried out or have no proof that they bit.
-        is_well: Tells whether the steady state holds; asked only where the live guard has a limit for it.
+        steady_state: Tells whether the steady state holds, and why not; asked only in a drill and where the live guard
+            has a limit for it.
     """
 
     def __init__(
@@ -79,7 +88,7 @@ class Pulse:
             objection: Says why a fault must not hit these victims (the guard), or nothing.
         """
         self._live_guard = LiveGuard(experiment.abort) if experiment.abort else None
-        self.is_well: Callable[[], bool | None] = lambda: None
+        self.steady_state: Callable[[], tuple[bool | None, str]] = lambda: (None, "nobody can tell")
         self._steady: bool | None = None
         self._steady_asked_s = -SAMPLE_EVERY_S
         self._objection = objection
@@ -95,6 +104,11 @@ class Pulse:
         self.load_lost = ""
         self.proven_s: dict[str, float] = {}
         self.failed: set[str] = set()
+
+    @property
+    def enough(self) -> bool:
+        """Tell whether the faults were held long enough, whatever the experiment's file says."""
+        return bool(self._stop.enough)
 
     @property
     def now_s(self) -> float:
@@ -156,7 +170,7 @@ class Pulse:
         if self._live_guard is None or not self.permits_open:
             return
         if self._live_guard.limits.unsteady_s is not None and self.now_s >= self._steady_asked_s + SAMPLE_EVERY_S:
-            self._steady, self._steady_asked_s = self.is_well(), self.now_s
+            self._steady, self._steady_asked_s = self.steady_state()[0], self.now_s
         reason = self._live_guard.look(self.now_s, self._drivers.load.latest(), self._steady)
         if reason:
             self.say("stop", "live guard", {"reason": reason})
@@ -193,6 +207,9 @@ class Pulse:
         if self.now_s - self._sampled_s < SAMPLE_EVERY_S:
             return
         self._sampled_s = self.now_s
+        if self._experiment.drilled and self.permits_open:
+            well, reason = self.steady_state()
+            self.say("sample", STEADY_STATE, {"value": None if well is None else float(well), "reason": reason})
         for name in LIVE_SIGNALS:
             signal = self._target.signals.get(name)
             if signal is None:

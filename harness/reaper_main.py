@@ -34,7 +34,7 @@ HEARTBEAT_EVERY_S = 2.0
 SIGN_OF_LIFE_S = 8
 """How long a dead reaper keeps its successor out."""
 
-OPERATIONS = ("create", "delete", "none", "patch")
+OPERATIONS = ("create", "delete", "none", "packed", "patch")
 _logger = logging.getLogger("gameday.reaper")
 
 Commands = Mapping[str, tuple[str, ...]]

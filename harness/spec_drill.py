@@ -1,4 +1,4 @@
-"""The ``drill`` block of an experiment: what makes it an exercise for people, and what is wrong with it. Pure, no I/O."""
+"""The ``drill`` block of an experiment: what makes it an exercise for people, and what is wrong with it. Pure."""
 
 from __future__ import annotations
 

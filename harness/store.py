@@ -353,6 +353,27 @@ def _point_latest(runs_dir: Path, run_id: str) -> None:
         raise files.store_error(f"point {LATEST} to {run_id}", runs_dir, error) from error
 
 
+def move_run(from_dir: Path, runs_dir: Path) -> Path | None:
+    """Move the one run that is in a folder of its own to where runs are, and point ``latest`` to it.
+
+    Returns:
+        Its folder there; None where there is none to move.
+
+    Raises:
+        StoreError: The disk refused.
+    """
+    ids = list_runs(from_dir)
+    if not ids:
+        return None
+    try:
+        os.replace(from_dir / ids[-1], runs_dir / ids[-1])
+        (from_dir / LATEST).unlink(missing_ok=True)
+    except OSError as error:
+        raise files.store_error(f"move {ids[-1]}", runs_dir, error) from error
+    _point_latest(runs_dir, ids[-1])
+    return runs_dir / ids[-1]
+
+
 __all__ = [
     "LATEST",
     "Redactor",
@@ -362,6 +383,7 @@ __all__ = [
     "list_runs",
     "load_record",
     "load_verdicts",
+    "move_run",
     "new_run_id",
     "save_verdicts",
     "secrets_in",

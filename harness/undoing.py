@@ -40,12 +40,16 @@ class Undoing:
         return any(p.name in self._pulse.proven_s and p.name not in self._released for p in held)
 
     def release_due(self) -> bool:
-        """Take back each fault that failed or was held as long as it asks; the method goes on. Always False."""
+        """Take back each fault that failed or was held as long as it asks; the method goes on.
+
+        Returns:
+            Whether the faults are no longer needed, so that the rest is taken back as well.
+        """
         for plan in self._experiment.faults:
             if plan.name not in self._released and self._due(plan):
                 self._released.add(plan.name)
                 self._undo(RELEASE_LIMIT_S, plan.name)
-        return False
+        return self._pulse.enough
 
     def _due(self, plan: FaultPlan) -> bool:
         if plan.hold_s is None:

@@ -9,15 +9,26 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.model.fault import is_drill
 from harness.model.target import Target
 
 Json = Mapping[str, Any]
 ROLE_LABEL = "gameday.local/helper"
 
 
+PLAIN_ROLE = "part"
+"""Of every helper in a drill: what it is for would be the answer."""
+
+
+def helper_role(run_id: str, role: str) -> str:
+    """Return what a helper is called after: what it is for, and in a drill nothing of the kind."""
+    return PLAIN_ROLE if is_drill(run_id) else role
+
+
 def helper_name(run_id: str, fault: str, role: str, number: int) -> str:
     """Return a name that no other fault of any run has."""
-    return f"gameday-{role}-{hashlib.sha256(f'{run_id}/{fault}'.encode()).hexdigest()[:10]}-{number}"
+    whose = f"{run_id}/{fault}/{role}" if is_drill(run_id) else f"{run_id}/{fault}"
+    return f"gameday-{helper_role(run_id, role)}-{hashlib.sha256(whose.encode()).hexdigest()[:10]}-{number}"
 
 
 def waiting_pod(

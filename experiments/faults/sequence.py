@@ -21,6 +21,7 @@ from harness.model.fault import (
     ObjectRef,
     UndoRecord,
     owner_annotation,
+    owner_mark,
     run_label,
 )
 from harness.model.pointer import escape, resolve
@@ -215,8 +216,9 @@ class Work:
         for too long, will find this one as well (DESIGN U1).
         """
         record_id = self._next_id()
-        mark = f"/metadata/annotations/{escape(owner_annotation(self.context.run_id, record_id))}"
-        applied = wanted if subresource else {**wanted, mark: f"{self.context.run_id}/{record_id}"}
+        run_id = self.context.run_id
+        mark = f"/metadata/annotations/{escape(owner_annotation(run_id, record_id))}"
+        applied = wanted if subresource else {**wanted, mark: owner_mark(run_id, record_id)}
         prior = {pointer: resolve(seen, pointer) for pointer in applied}
         fields = {"prior": prior, "applied": applied, "subresource": subresource, "record_id": record_id}
         self.record(ref, seen["metadata"]["uid"], "patch", **fields)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.fakes.objects import ObjectStore
-from harness.model.fault import OWNER_ANNOTATION, ObjectRef
+from harness.model.fault import OWNER_ANNOTATIONS, ObjectRef
 from harness.model.pointer import escape, resolve
 
-MARKS = f"/metadata/annotations/{escape(OWNER_ANNOTATION)}"
+MARKS = tuple(f"/metadata/annotations/{escape(name)}" for name in OWNER_ANNOTATIONS)
 
 
 @dataclass

@@ -75,6 +75,7 @@ class Experiment:
         may_hit: Protected parts that it may hit all the same, as in `Target.protected`.
         abort: Limits of the live guard; None where it has none.
         drill: What makes it an exercise for people; None where it is none.
+        drilled: Whether it is run as one: a single fault, held until people have mended it.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Experiment:
     may_hit: tuple[str, ...] = ()
     abort: AbortLimits | None = None
     drill: DrillPlan | None = None
+    drilled: bool = False
 
     @property
     def expected_duration_s(self) -> float:

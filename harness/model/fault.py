@@ -20,6 +20,14 @@ UNDO_LABEL = "gameday.local/undo"
 OWNER_ANNOTATION = "gameday.local/changed-by"
 """Begins the name of the annotation that travels in the same PATCH as a change (DESIGN U1)."""
 
+PLAIN_ANNOTATION = "config.local/revision"
+"""The same in a drill, whose people look at every object (`is_drill`)."""
+
+OWNER_ANNOTATIONS = (OWNER_ANNOTATION, PLAIN_ANNOTATION)
+
+DRILL_NAME = "drill"
+"""What an experiment is called while it is drilled: its run's id stands on every object that the run makes."""
+
 LABEL_CHARACTERS_MAX = 63
 
 
@@ -31,9 +39,24 @@ def run_label(run_id: str) -> str:
     return f"{text[:50].rstrip('-._')}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
 
 
+def is_drill(run_id: str) -> bool:
+    """Tell whether a run is a drill: then nothing that it writes to a cluster may say what was done to whom."""
+    return re.fullmatch(rf"\d{{8}}-\d{{4}}-{DRILL_NAME}-[0-9a-f]+", run_id) is not None
+
+
 def owner_annotation(run_id: str, record_id: str) -> str:
     """Return the name of the annotation by which a change of ours is known; one a record."""
-    return f"{OWNER_ANNOTATION}.{hashlib.sha256(f'{run_id}/{record_id}'.encode()).hexdigest()[:12]}"
+    name = PLAIN_ANNOTATION if is_drill(run_id) else OWNER_ANNOTATION
+    return f"{name}.{_digest(run_id, record_id)}"
+
+
+def owner_mark(run_id: str, record_id: str) -> str:
+    """Return the value of that annotation: the run and the record, and in a drill only their digest."""
+    return _digest(run_id, record_id) if is_drill(run_id) else f"{run_id}/{record_id}"
+
+
+def _digest(run_id: str, record_id: str) -> str:
+    return hashlib.sha256(f"{run_id}/{record_id}".encode()).hexdigest()[:12]
 
 
 class Effect(StrEnum):

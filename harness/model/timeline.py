@@ -19,7 +19,8 @@ Event kinds (actor in brackets) and their details:
                           "asked": int, "effect", "reason", "loss"}
     undo       [harness] subject=fault name, detail={"step": "start"|"done"|"failed", "record_id", "operation",
                           "outcome"}
-    sample     [metrics] subject=signal, detail={"value": float, "labels": {...}}: the live view, never judged
+    sample     [metrics] subject=signal, detail={"value": float, "labels": {...}}: the live view, never judged;
+               [harness] subject="steady_state", detail={"value": 1.0|0.0|None, "reason"}: in a drill
     residue    [harness] subject=object, detail={"difference", "ours": bool, "command": str}
     note       [any]     subject=free, detail={"message"}
 """

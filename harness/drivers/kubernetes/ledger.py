@@ -5,10 +5,13 @@ A record is self-contained data (DESIGN U4): undoing it needs no fault code, no 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
@@ -25,7 +28,7 @@ from harness.drivers.kubernetes.resources import (
     selector_text,
 )
 from harness.model.errors import PortError, Refusal
-from harness.model.fault import RUN_LABEL, UNDO_LABEL, Permission, UndoRecord, run_label
+from harness.model.fault import RUN_LABEL, UNDO_LABEL, Permission, UndoRecord, is_drill, run_label
 from harness.model.pointer import Operation
 from harness.model.restoration import plan_restoration, recreated, trace_operations
 
@@ -287,7 +290,16 @@ def _labels(record: UndoRecord) -> dict[str, str]:
 
 
 def _text(record: UndoRecord) -> str:
-    return json.dumps({"schema": SCHEMA, **asdict(record)}, sort_keys=True)
+    """Return the record as text; a drill's is packed, so that nobody reads the answer in passing."""
+    text = json.dumps({"schema": SCHEMA, **asdict(record)}, sort_keys=True)
+    return base64.b64encode(zlib.compress(text.encode())).decode() if is_drill(record.run_id) else text
+
+
+def _unpacked(text: str) -> str:
+    try:
+        return text if text.startswith("{") else zlib.decompress(base64.b64decode(text, validate=True)).decode()
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"neither JSON nor packed: {error}") from None
 
 
 def _written(item: Json) -> tuple[int, str]:
@@ -298,7 +310,7 @@ def _written(item: Json) -> tuple[int, str]:
 def _record(item: Json) -> UndoRecord:
     text = (item.get("data") or {}).get("record", "")
     try:
-        found = json.loads(text)
+        found = json.loads(_unpacked(text))
         if found.get("schema") != SCHEMA:
             raise ValueError(f"schema {found.get('schema')!r} is not {SCHEMA}")
         known = {field.name for field in fields(UndoRecord)}

@@ -17,7 +17,9 @@ from harness.drivers.kubernetes.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     FLOW_SCHEMAS,
+    HPAS,
     JOBS,
+    NETWORK_POLICIES,
     NODES,
     NOT_FOUND,
     PODS,
@@ -27,7 +29,7 @@ from harness.drivers.kubernetes.resources import (
     list_all,
     served,
 )
-from harness.model.fault import OWNER_ANNOTATION, RUN_LABEL, Permission
+from harness.model.fault import OWNER_ANNOTATIONS, RUN_LABEL, Permission
 
 HELPER_KINDS: tuple[Resource, ...] = (PODS, JOBS, CONFIG_MAPS, DEPLOYMENTS)
 CLUSTER_HELPER_KINDS: tuple[Resource, ...] = (FLOW_SCHEMAS, PRIORITY_LEVELS)
@@ -39,7 +41,7 @@ CHAOS_KINDS: tuple[Resource, ...] = (
 )
 """Looked at only where their CRDs are installed."""
 
-MARKED_KINDS: tuple[Resource, ...] = (PODS, CONFIG_MAPS, DEPLOYMENTS, STATEFUL_SETS)
+MARKED_KINDS: tuple[Resource, ...] = (PODS, CONFIG_MAPS, DEPLOYMENTS, STATEFUL_SETS, HPAS, NETWORK_POLICIES)
 CLUSTER_MARKED_KINDS: tuple[Resource, ...] = (NODES, API_SERVICES)
 OBEYED_ANNOTATIONS = ("testbed.gameday.local/stopped", "testbed.gameday.local/frozen")
 """A local testbed's node agent obeys these; only a fault sets them."""
@@ -171,7 +173,7 @@ def _marks(resource: Resource, items: Iterable[Json]) -> Iterator[Residue]:
         where = f"-n {namespace} " if namespace else ""
         for key, value in (meta.get("annotations") or {}).items():
             command = f"kubectl {where}annotate {resource} {meta['name']} {key}-"
-            if key.startswith(f"{OWNER_ANNOTATION}."):
+            if key.startswith(tuple(f"{name}." for name in OWNER_ANNOTATIONS)):
                 problem = f"carries a change of {value}"
                 yield Residue(subject, problem, f"`gameday recover`; without a record, by hand, then {command}")
             elif key in OBEYED_ANNOTATIONS and value == "true":
