@@ -45,6 +45,9 @@ class Ports:
     redis: int
     inference: int
     tool_api: int
+    planner_redis: int
+    alertmanager: int
+    drill_webhook: int
 
     @classmethod
     def at(cls, port_base: int) -> Self:
@@ -75,6 +78,9 @@ PORT_OFFSETS = {
     "redis": 23,
     "inference": 24,
     "tool_api": 25,
+    "planner_redis": 26,
+    "alertmanager": 40,
+    "drill_webhook": 41,
 }
 PORT_BASE_MIN = 1024
 PORT_BASE_MAX = 65535 - max(PORT_OFFSETS.values())
@@ -207,6 +213,11 @@ class Layout:
         return self.instance_dir / "nodeagent.json"
 
     @property
+    def drill_webhook_token(self) -> Path:
+        """Bearer token with which Alertmanager comes to a drill's webhook, mode 0600."""
+        return self.instance_dir / "drill-webhook.token"
+
+    @property
     def pki_dir(self) -> Path:
         """Certificates, keys and tokens; `NAME.crt` with `NAME.key` (ca, apiserver, kubelet, ...)."""
         return self.instance_dir / "pki"
@@ -238,7 +249,7 @@ class Layout:
 
     @property
     def eds_dir(self) -> Path:
-        """Envoy endpoint files, written by the node agent."""
+        """Envoy's endpoint files and its file of policed listeners, written by the node agent."""
         return self.instance_dir / "eds"
 
     @property

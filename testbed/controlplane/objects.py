@@ -4,6 +4,7 @@ Pure: a layout in, manifests out. The platform's own manifests are in testbed/ma
 """
 
 import base64
+from pathlib import Path
 from typing import Any
 
 from testbed.layout import SYSTEM_NAMESPACE, Layout
@@ -13,6 +14,9 @@ Manifest = dict[str, Any]
 OPT_IN = {"gameday.local/opt-in": "true"}
 """Label without which the harness refuses a namespace."""
 PLATFORM_NAMESPACES = ("agents", "platform-infra")
+ALERTING_PROGRAMS = ("alertmanager", "kube-state-metrics")
+DRILL_WEBHOOK_PATH = "/hooks/alertmanager"
+"""Where a drill's server takes what Alertmanager sends (harness/drill)."""
 
 _READ = ["get", "list", "watch"]
 _MESH = "chaos-mesh.org litmuschaos.io"
@@ -34,6 +38,7 @@ RUNNER_RULES = [
     _rule("policy", "poddisruptionbudgets", _READ),
     _rule("keda.sh", "scaledobjects scaledjobs", _READ),
     _rule("discovery.k8s.io", "endpointslices", _READ),
+    _rule("networking.k8s.io", "networkpolicies", _READ),
     _rule("scheduling.k8s.io", "priorityclasses", _READ),
     _rule("metrics.k8s.io external.metrics.k8s.io", "*", _READ),
     _rule("apiregistration.k8s.io", "apiservices", _READ),
@@ -50,6 +55,8 @@ RUNNER_RULES = [
     _rule("apps", "deployments statefulsets", ["patch"]),
     _rule("apps", "deployments/scale statefulsets/scale", ["get", "patch"]),
     _rule("batch", "jobs", ["create", "delete"]),
+    _rule("autoscaling", "horizontalpodautoscalers", ["patch"]),
+    _rule("networking.k8s.io", "networkpolicies", ["patch"]),
     _rule("apiregistration.k8s.io", "apiservices", ["patch"]),
     _rule("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations", ["create", "delete"]),
     _rule(_MESH, "*", ["create", "patch", "delete"]),
@@ -64,6 +71,8 @@ REAPER_RULES = [
     _rule("core", "nodes pods configmaps namespaces", ["get", "list"]),
     _rule("apps", "deployments statefulsets", ["get", "list"]),
     _rule("batch", "jobs", ["get", "list"]),
+    _rule("autoscaling", "horizontalpodautoscalers", ["get", "list", "patch"]),
+    _rule("networking.k8s.io", "networkpolicies", ["get", "list", "patch"]),
     _rule("apiregistration.k8s.io", "apiservices", ["get", "list"]),
     _rule("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations", ["get", "list", "delete"]),
     _rule(_MESH, "*", ["get", "list", "delete"]),
@@ -86,6 +95,7 @@ NODE_AGENT_RULES = [
     _rule("core events.k8s.io", "events", ["create", "update", "patch"]),
     _rule("coordination.k8s.io", "leases", ["*"]),
     _rule("discovery.k8s.io", "endpointslices", _READ),
+    _rule("networking.k8s.io", "networkpolicies", _READ),
     _rule("authentication.k8s.io", "tokenreviews", ["create"]),
     _rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
 ]
@@ -206,6 +216,7 @@ def address_data(layout: Layout) -> dict[str, str]:
     ports = layout.ports
     return {
         "REDIS_ADDRESS": f"127.0.0.1:{ports.redis}",
+        "PLANNER_REDIS_ADDRESS": f"127.0.0.1:{ports.planner_redis}",
         "INFERENCE_URL": f"http://127.0.0.1:{ports.inference}",
         "PROMETHEUS_ADDRESS": f"127.0.0.1:{ports.prometheus}",
         "GATEWAY_BIND": "127.0.0.1",
@@ -217,3 +228,31 @@ def address_data(layout: Layout) -> dict[str, str]:
         "TOOL_API_URL": f"http://127.0.0.1:{ports.tool_api}",
         "TOOL_API_PORT": str(ports.tool_api),
     }
+
+
+ALERT_TIME_DIVISOR = 30
+"""The alerts' times are divided by it here: five minutes become ten seconds, an hour two minutes."""
+
+
+def alerting(layout: Layout, programs: Path, token: str) -> list[Manifest]:
+    """Return where the parts of alerting are, and the Secret with the `token` of a drill's webhook."""
+    ports, namespace = layout.ports, "platform-infra"
+    address = f"127.0.0.1:{ports.alertmanager}"
+    data = {
+        "ALERTMANAGER_ADDRESS": address,
+        "ALERTMANAGER_LISTEN": address,
+        "ALERT_TIME_DIVISOR": str(ALERT_TIME_DIVISOR),
+        "DRILL_WEBHOOK_URL": f"http://127.0.0.1:{ports.drill_webhook}{DRILL_WEBHOOK_PATH}",
+        **{f"{name.upper().replace('-', '_')}_PROGRAM": str(programs / name) for name in ALERTING_PROGRAMS},
+    }
+    config, secret = "alerting-addresses", "drill-webhook"
+    return [
+        _namespace(namespace),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": config, "namespace": namespace}, "data": data},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": secret, "namespace": namespace},
+            "stringData": {"token": token},
+        },
+    ]

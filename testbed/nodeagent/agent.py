@@ -26,6 +26,7 @@ from testbed.nodeagent.launcher import Launcher
 from testbed.nodeagent.node import STOPPED, NodeKeeper
 from testbed.nodeagent.objects import Obj, title, uid_of
 from testbed.nodeagent.pod import Pod, PodMeans, remove_folder
+from testbed.nodeagent.policed_listeners import Police
 from testbed.nodeagent.process_table import MARK, kill_strays
 from testbed.nodeagent.runtime import PodPlace, Runtime
 from testbed.nodeagent.watching import DELETED, Handler, follow
@@ -69,9 +70,11 @@ class NodeAgent:
         await self._control.open()
         self._stopped = await self._stopped_nodes()
         await asyncio.gather(*(self._boot(name) for name in self._nodes if name not in self._stopped))
-        endpoints = EndpointWriter(self._layout.eds_dir)
+        endpoints, police = EndpointWriter(self._layout.eds_dir), Police(self._layout.eds_dir, self._layout.ports)
         self._watch("/api/v1/nodes", _NodeHandler(self))
-        self._watch("/api/v1/pods", _PodHandler(self), BOUND)
+        self._watch("/api/v1/pods", _Several(_PodHandler(self), police.pods), BOUND)
+        self._watch("/api/v1/namespaces", police.namespaces)
+        self._watch("/apis/networking.k8s.io/v1/networkpolicies", police.policies)
         self._watch("/api/v1/services", endpoints.services)
         self._watch("/apis/discovery.k8s.io/v1/endpointslices", endpoints.slices)
         self._watch("/api/v1/configmaps", _SourceHandler(self, "ConfigMap"))
@@ -224,6 +227,21 @@ class NodeAgent:
 def is_stopped(node: Obj) -> bool:
     """Tell whether a Node carries the annotation that stops it."""
     return bool((node["metadata"].get("annotations") or {}).get(STOPPED) == "true")
+
+
+class _Several:
+    """Feeds one watch to several handlers."""
+
+    def __init__(self, *handlers: Handler) -> None:
+        self._handlers = handlers
+
+    def synced(self, objects: list[Obj]) -> None:
+        for handler in self._handlers:
+            handler.synced(objects)
+
+    def changed(self, kind: str, obj: Obj) -> None:
+        for handler in self._handlers:
+            handler.changed(kind, obj)
 
 
 class _NodeHandler:

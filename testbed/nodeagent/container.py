@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.nodeagent.environment import ContainerConfigError
+from testbed.nodeagent.images import ImageError
 from testbed.nodeagent.launcher import LaunchError
 from testbed.nodeagent.objects import rfc3339
 from testbed.nodeagent.pod_spec import ContainerSpec, restarts
@@ -26,6 +27,8 @@ BACKOFF_FIRST_S = 10.0
 BACKOFF_MAX_S = 300.0
 BACKOFF_FORGET_S = 600.0
 CONFIG_RETRY_S = 2.0
+PULL_SHOWN_S = 2.0
+"""How long a failed pull is shown as such before it is shown as waiting for the next one, as between two syncs."""
 KILL_PATIENCE_S = 10.0
 _START_FAILED = 128
 
@@ -120,7 +123,8 @@ class Container:
         self._around = around
         self._stopping = asyncio.Event()
         self._started = asyncio.Event()
-        self._backoff = Backoff()
+        self._backoff, self._pulls = Backoff(), Backoff()
+        self._pulls.after(0.0)  # unlike a crash, a failed pull waits from the first time on
         self._task: asyncio.Task[None] | None = None
         self._frozen = False
         self._spared = False
@@ -181,6 +185,9 @@ class Container:
         """Run once; None when the configuration does not allow it yet."""
         try:
             command = await self._around.command(self.spec)
+        except ImageError as error:
+            await self._without_image(error)
+            return None
         except ContainerConfigError as error:
             self._wait_state("CreateContainerConfigError", str(error))
             await self._pause(CONFIG_RETRY_S)
@@ -197,6 +204,17 @@ class Container:
         except LaunchError as error:
             return self._ended(Terminated(_START_FAILED, "StartError", started_at, rfc3339(), container_id, str(error)))
         return await self._attend(attempt, started_at, container_id)
+
+    async def _without_image(self, error: ImageError) -> None:
+        """Show that the image cannot be had, and wait for the next try."""
+        if not error.pulls:
+            self._wait_state("ErrImageNeverPull", str(error))
+            await self._pause(CONFIG_RETRY_S)
+            return
+        self._wait_state("ErrImagePull", str(error))
+        await self._pause(PULL_SHOWN_S)
+        self._wait_state("ImagePullBackOff", f'Back-off pulling image "{error.image}": ErrImagePull: {error}')
+        await self._pause(self._pulls.after(0.0))
 
     async def _attend(self, attempt: Attempt, started_at: str, container_id: str) -> Terminated:
         self._begin(attempt, started_at, container_id)

@@ -86,7 +86,7 @@ class Launcher:
     def __init__(self) -> None:
         self._control: socket.socket | None = None
         self._zygote: asyncio.subprocess.Process | None = None
-        self._replies: dict[int, asyncio.Future[int]] = {}
+        self._replies: dict[int, asyncio.Future[Process]] = {}
         self._exits: dict[int, asyncio.Future[int]] = {}
         self._sequence = 0
         self._starting = asyncio.Lock()
@@ -129,8 +129,7 @@ class Launcher:
             await _send(control, message, [output])
         finally:
             os.close(output)
-        pid = await asyncio.wait_for(reply, REPLY_TIMEOUT_S)
-        return Process(pid, self._exits[pid])
+        return await asyncio.wait_for(reply, REPLY_TIMEOUT_S)
 
     def signal(self, process: Process, number: int, *, whole_group: bool = False) -> None:
         """Send a signal to a process, or to its whole group, if it still lives."""
@@ -168,15 +167,17 @@ class Launcher:
             self._exits.pop(message["exit"]).set_result(message["status"])
             return
         reply = self._replies.pop(message["id"])
-        if "pid" in message:
-            self._exits[message["pid"]] = asyncio.get_running_loop().create_future()
+        if "error" in message:
+            if not reply.done():
+                reply.set_exception(LaunchError(message["error"]))
+            return
+        # Whole in the reply: a process that ends at once may be told to have ended before `launch` runs on.
+        exited = self._exits[message["pid"]] = asyncio.get_running_loop().create_future()
+        process = Process(message["pid"], exited)
         if reply.done():  # nobody waits for it any more, so it must not live on
-            if "pid" in message:
-                self.signal(Process(message["pid"], self._exits[message["pid"]]), signal.SIGKILL, whole_group=True)
-        elif "error" in message:
-            reply.set_exception(LaunchError(message["error"]))
+            self.signal(process, signal.SIGKILL, whole_group=True)
         else:
-            reply.set_result(message["pid"])
+            reply.set_result(process)
 
     def _disconnect(self) -> None:
         if self._control is not None:

@@ -22,6 +22,7 @@ from testbed.nodeagent.environment import (
     env_references,
 )
 from testbed.nodeagent.events import EventRecorder
+from testbed.nodeagent.images import ImageError, need_image
 from testbed.nodeagent.objects import Obj, title
 from testbed.nodeagent.pod_spec import (
     ContainerSpec,
@@ -284,6 +285,7 @@ class Pod:
             self._events.warn("", "FailedMount", str(error))
 
     async def _command(self, spec: ContainerSpec) -> Command:
+        self._need_image(spec)
         root = self.place.root(spec.name)
         try:
             lay_out_mounts(root, self.place.volumes, spec.raw)
@@ -298,6 +300,14 @@ class Pod:
         cwd = root / spec.raw.get("workingDir", "").lstrip("/")
         cwd.mkdir(parents=True, exist_ok=True)
         return Command(command_line(spec.raw, env), env, str(cwd))
+
+    def _need_image(self, spec: ContainerSpec) -> None:
+        try:
+            need_image(spec)
+        except ImageError as error:
+            told = f'Failed to pull image "{spec.image}": {error}' if error.pulls else str(error)
+            self._events.warn(spec.name, "Failed", told)
+            raise
 
     async def _end(self) -> None:
         grace = self._grace or Grace(0.0)

@@ -27,7 +27,7 @@ class ContainerSpec:
 
     @property
     def image(self) -> str:
-        """The image; the agent pulls none, it only reports it."""
+        """The image; nothing is run from it, but one that cannot be had keeps the container from starting."""
         return str(self.raw.get("image", ""))
 
     def limit(self, resource: str) -> float | None:

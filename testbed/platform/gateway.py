@@ -24,11 +24,18 @@ SERVICES = {  # cluster name in Envoy: Service as namespace.service.port-name, a
 }
 HTTP_SERVICES = ("planner", "inference", "tool_api")
 FAULTS = "/etc/envoy-faults"
+LISTENERS = "listeners.json"
+"""In the folder of endpoint files: listeners that NetworkPolicies open and close. Only where pods have no network."""
+
+
+def endpoint_folder(env: Environment) -> str | None:
+    """Return where the node agent's files are, None where pods have a network of their own."""
+    return env.text("GAMEDAY_EDS_DIR") if launching.pod_addresses(env) == launching.LOOPBACK else None
 
 
 def clusters(env: Environment) -> list[dict[str, object]]:
     """Return what the template needs of every cluster: name, Service key, endpoint file or DNS address."""
-    eds_dir = env.text("GAMEDAY_EDS_DIR") if launching.pod_addresses(env) == launching.LOOPBACK else None
+    eds_dir = endpoint_folder(env)
     found: list[dict[str, object]] = []
     for name, (key, port) in SERVICES.items():
         namespace, service, _port_name = key.split(".")
@@ -43,8 +50,11 @@ def clusters(env: Environment) -> list[dict[str, object]]:
 
 def bootstrap_values(env: Environment) -> dict[str, object]:
     """Return the values of the bootstrap template; raises SettingsError for what is missing or wrong."""
+    eds_dir = endpoint_folder(env)
     return {
         "clusters": clusters(env),
+        "eds_dir": eds_dir,
+        "listeners_path": f"{eds_dir}/{LISTENERS}" if eds_dir else None,
         "gateway_bind": env.text("GATEWAY_BIND"),
         "gateway_port": env.port("GATEWAY_PORT"),
         "admin_port": env.port("ENVOY_ADMIN_PORT"),
@@ -57,6 +67,14 @@ def bootstrap_values(env: Environment) -> dict[str, object]:
         "faults_link": str(_existing(env.pod_path(env.text("ENVOY_FAULTS", FAULTS))) / "..data"),
         "request_timeout_s": env.integer("GATEWAY_REQUEST_TIMEOUT_S", 15, 1, 3600),
     }
+
+
+def watched_files(env: Environment) -> list[Path]:
+    """Return the node agent's files that the bootstrap names; none where pods have a network of their own."""
+    eds_dir = endpoint_folder(env)
+    if eds_dir is None:
+        return []
+    return [Path(eds_dir) / name for name in (*(f"{key}.yaml" for key, _port in SERVICES.values()), LISTENERS)]
 
 
 def _existing(folder: Path) -> Path:
@@ -104,7 +122,7 @@ def prepare(env: Environment) -> tuple[str, list[str]]:
     """Render the bootstrap and return the command that serves it."""
     values = bootstrap_values(env)
     wait_for_admin_port(env.port("ENVOY_ADMIN_PORT"))
-    wait_for_endpoint_files([Path(str(c["eds_path"])) for c in clusters(env) if "eds_path" in c])
+    wait_for_endpoint_files(watched_files(env))
     text = launching.render(env.pod_path(env.text("ENVOY_TEMPLATE", TEMPLATE)), values)
     path = launching.write_config(env, "envoy.yaml", text)
     level = env.choice("ENVOY_LOG_LEVEL", "warning", ("debug", "info", "warning", "error"))

@@ -14,6 +14,7 @@ from aiohttp import ClientConnectionError, ClientSession
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from testbed.nodeagent.policed_listeners import listener
 from testbed.nodeagent.volumes import write_files
 from testbed.platform import gateway, queue_state, redis_link
 from testbed.platform.settings import HostPort, SettingsError
@@ -37,6 +38,7 @@ class Gateway:
             name: free_port() for name in ("gateway", "envoy_admin", "prometheus", "redis", "inference", "tool_api")
         }
         self.redis_port = ports["redis"]
+        self.policed_port = free_port()
         self.tool_api = f"http://127.0.0.1:{ports['tool_api']}"
         self.entry = f"http://127.0.0.1:{ports['gateway']}"
         self.metrics_port = free_port()
@@ -50,6 +52,14 @@ class Gateway:
         }
         for key, _port in gateway.SERVICES.values():
             self.endpoints(key, [])
+        self.policed(way_open=True)
+
+    def policed(self, *, way_open: bool) -> None:
+        """Open or shut the planner's own way to Redis, as the node agent does."""
+        shown = [listener("planner_redis", self.policed_port, "redis")] if way_open else []
+        part = self.eds_dir / ".listeners.part"
+        part.write_text(json.dumps({"resources": shown}))
+        os.replace(part, self.eds_dir / gateway.LISTENERS)
 
     def faults(self, **values: int) -> None:
         """Show the ConfigMap gateway-faults as the node agent does; keys of the manager `gateway`."""
@@ -289,6 +299,41 @@ def test_redis_is_reached_through_the_gateway_and_follows_its_endpoint(tmp_path:
                         return False
 
             await eventually(pong)
+
+    with running_gateway(tmp_path) as (front, _):
+        asyncio.run(story(front))
+
+
+def test_a_way_that_policies_shut_refuses_new_connections_ends_old_ones_and_opens_again(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    async def story(front: Gateway) -> None:
+        async with session_of() as session:
+            await listening(session, front)
+        front.endpoints("platform-infra.redis.redis", [server.port])
+
+        async def pong() -> bool:
+            try:
+                async with Redis(port=front.policed_port, socket_timeout=2) as redis:
+                    return bool(await redis.ping())
+            except (ConnectionError, OSError, RedisError):
+                return False
+
+        async def no_pong() -> bool:
+            return not await pong()
+
+        await eventually(pong)
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.policed_port)
+        writer.write(b"PING\r\n")
+        assert await reader.readline() == b"+PONG\r\n"
+        front.policed(way_open=False)
+        await eventually(no_pong)
+        assert await asyncio.wait_for(reader.read(), 15) == b""  # within the drain time
+        writer.close()
+        async with Redis(port=front.redis_port, socket_timeout=2) as others:
+            assert await others.ping()
+        front.policed(way_open=True)
+        await eventually(pong)
 
     with running_gateway(tmp_path) as (front, _):
         asyncio.run(story(front))

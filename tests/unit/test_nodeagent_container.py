@@ -13,6 +13,7 @@ import pytest
 from testbed.layout import Layout
 from testbed.nodeagent.container import Backoff, Container, Grace, Surroundings
 from testbed.nodeagent.environment import ContainerConfigError
+from testbed.nodeagent.images import ImageError, need_image
 from testbed.nodeagent.launcher import Launcher
 from testbed.nodeagent.pod_spec import ContainerSpec
 from testbed.nodeagent.pod_status import ContainerRecord, Running, Terminated, Waiting
@@ -62,12 +63,13 @@ class Bench:
         self.folder, self.command, self.raw = folder, command, raw
         self.policy = policy
         self.states: list[str] = []
-        self.refusals: list[str] = []
+        self.refusals: list[str | ContainerConfigError] = []
         self.record = ContainerRecord("c", "image", "main")
 
     async def resolve(self, _spec: ContainerSpec) -> Command:
         if self.refusals:
-            raise ContainerConfigError(self.refusals.pop(0))
+            refusal = self.refusals.pop(0)
+            raise refusal if isinstance(refusal, ContainerConfigError) else ContainerConfigError(refusal)
         return Command(self.command, {"PATH": os.environ["PATH"]}, str(self.folder))
 
     def changed(self) -> None:
@@ -158,6 +160,50 @@ def test_what_is_not_yet_configured_waits_and_is_tried_again(tmp_path: Path, mon
 
     bench.run(check)
     assert bench.states == ["CreateContainerConfigError", "Running", "Error"]
+    assert bench.record.restart_count == 0
+
+
+def image(name: str, **raw: Any) -> ContainerSpec:
+    return ContainerSpec("c", "main", {"name": "c", "image": name, **raw})
+
+
+@pytest.mark.parametrize(
+    "name", ["gameday-platform:dev", "docker.io/library/gameday-platform:dev", "sleep", "x/y:z", ""]
+)
+def test_images_that_the_nodes_can_have(name: str) -> None:
+    need_image(image(name))
+
+
+@pytest.mark.parametrize("name", ["gameday-platform:v2", "gameday-platform", "gameday-platform@sha256:abc"])
+def test_a_tag_of_the_platform_that_does_not_exist_is_not_found_in_the_runtimes_words(name: str) -> None:
+    with pytest.raises(
+        ImageError, match=r'failed to resolve reference "docker\.io/library/gameday-platform.*not found'
+    ):
+        need_image(image(name))
+
+
+def test_an_image_that_must_not_be_pulled_is_not_tried() -> None:
+    with pytest.raises(ImageError, match="pull policy of Never") as failed:
+        need_image(image("gameday-platform:v2", imagePullPolicy="Never"))
+    assert not failed.value.pulls
+
+
+def test_a_container_without_its_image_shows_the_pull_then_the_wait_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("testbed.nodeagent.container.PULL_SHOWN_S", 0.01)
+    monkeypatch.setattr("testbed.nodeagent.container.BACKOFF_FIRST_S", 0.01)
+    bench = Bench(tmp_path, ["sleep", "60"])
+    bench.refusals = [ImageError("i:1", "not found", pulls=True), ImageError("i:1", "never", pulls=False)]
+    monkeypatch.setattr("testbed.nodeagent.container.CONFIG_RETRY_S", 0.01)
+
+    async def check(container: Container) -> None:
+        container.start()
+        await until(lambda: isinstance(bench.record.state, Running))
+        await container.kill()
+
+    bench.run(check)
+    assert bench.states == ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "Running", "Error"]
     assert bench.record.restart_count == 0
 
 

@@ -54,6 +54,19 @@ def test_a_program_runs_with_its_own_environment_and_folder_and_its_exit_code_is
     with_launcher(check)
 
 
+def test_a_process_whose_end_is_told_together_with_its_start_is_a_process_that_ended() -> None:
+    async def check(launcher: Launcher) -> None:
+        launching = asyncio.create_task(sleeping(launcher, "sleep", "0"))
+        while not launcher._replies:
+            await asyncio.sleep(0)
+        launcher._received({"id": 1, "pid": 4242})
+        launcher._received({"exit": 4242, "status": 3})
+        assert await (await launching).exited == 3
+        launcher._received = lambda message: None  # type: ignore[method-assign]  # the real answer finds nobody
+
+    with_launcher(check)
+
+
 def test_a_module_is_forked_and_sees_itself_as_started_by_python(tmp_path: Path) -> None:
     (tmp_path / "probe_module.py").write_text(
         "import sys, os\n"

@@ -1,5 +1,6 @@
 """The launchers render configurations that Envoy and Prometheus accept, and refuse what would leave the machine."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testbed.nodeagent import policed_listeners
+from testbed.nodeagent.policed_listeners import listener
 from testbed.platform import gateway, launching, prometheus
 from testbed.platform.settings import Environment, SettingsError
 
@@ -44,6 +47,8 @@ def prepared_bootstrap(env: dict[str, str], tmp_path: Path) -> dict[str, object]
 
 
 def make_endpoint_files(env: dict[str, str]) -> None:
+    shown = {"resources": [listener("planner_redis", 31026, "redis")]}
+    (Path(env["GAMEDAY_EDS_DIR"]) / gateway.LISTENERS).write_text(json.dumps(shown))
     for key, _port in gateway.SERVICES.values():
         (Path(env["GAMEDAY_EDS_DIR"]) / f"{key}.yaml").write_text(
             yaml.safe_dump(
@@ -106,6 +111,20 @@ def test_the_local_gateway_names_no_endpoint_of_its_own(tmp_path: Path) -> None:
     planner = next(c for c in clusters if c["name"] == "planner")["eds_cluster_config"]
     assert planner["service_name"] == "agents.planner.http"
     assert planner["eds_config"]["path_config_source"]["path"].endswith("/agents.planner.http.yaml")
+
+
+def test_the_local_gateway_takes_policed_listeners_from_the_node_agents_file(tmp_path: Path) -> None:
+    env = gateway_env(tmp_path)
+    make_endpoint_files(env)
+    source = prepared_bootstrap(env, tmp_path)["dynamic_resources"]["lds_config"]["path_config_source"]  # type: ignore[index]
+    assert source["path"] == f"{env['GAMEDAY_EDS_DIR']}/{policed_listeners.FILE}"
+    assert [path.name for path in gateway.watched_files(Environment(env))][-1] == policed_listeners.FILE
+
+
+def test_a_gateway_whose_pods_have_a_network_takes_no_listeners_from_a_file(tmp_path: Path) -> None:
+    env = gateway_env(tmp_path, POD_ADDRESSES="routable")
+    assert "dynamic_resources" not in prepared_bootstrap(env, tmp_path)
+    assert gateway.watched_files(Environment(env)) == []
 
 
 def test_a_missing_endpoint_file_is_named(tmp_path: Path) -> None:

@@ -137,8 +137,8 @@ def test_the_local_overlay_never_says_that_addresses_are_routable() -> None:
 def test_kind_carries_every_address_that_the_programs_read() -> None:
     """Locally `up` makes the same ConfigMap."""
     keys = {
-        "REDIS_ADDRESS", "INFERENCE_URL", "PROMETHEUS_ADDRESS", "GATEWAY_BIND", "GATEWAY_PORT", "ENVOY_ADMIN_PORT",
-        "PROMETHEUS_PORT", "REDIS_PORT", "INFERENCE_PORT", "TOOL_API_URL", "TOOL_API_PORT",
+        "REDIS_ADDRESS", "PLANNER_REDIS_ADDRESS", "INFERENCE_URL", "PROMETHEUS_ADDRESS", "GATEWAY_BIND", "GATEWAY_PORT",
+        "ENVOY_ADMIN_PORT", "PROMETHEUS_PORT", "REDIS_PORT", "INFERENCE_PORT", "TOOL_API_URL", "TOOL_API_PORT",
     }  # fmt: skip
     for namespace in ("agents", "platform-infra"):
         assert set(one("kind", "ConfigMap", "platform-addresses", namespace)["data"]) == keys

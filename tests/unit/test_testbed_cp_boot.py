@@ -85,6 +85,7 @@ def test_workloads_that_cannot_be_read_are_not_ready() -> None:
 def test_addresses_of_the_platform_are_those_of_the_contract() -> None:
     data = address_data(LAYOUT)
     assert data["REDIS_ADDRESS"] == "127.0.0.1:21023"
+    assert data["PLANNER_REDIS_ADDRESS"] == "127.0.0.1:21026"
     assert data["INFERENCE_URL"] == "http://127.0.0.1:21024"
     assert data["TOOL_API_URL"] == "http://127.0.0.1:21025"
     assert all(isinstance(value, str) for value in data.values())
@@ -118,6 +119,7 @@ def test_the_runner_may_write_what_faults_do_and_nothing_else() -> None:
         *("create configmaps", "patch configmaps", "delete configmaps"),
         *("patch deployments", "patch deployments/scale", "patch statefulsets", "patch statefulsets/scale"),
         *("create jobs", "delete jobs"),
+        *("patch horizontalpodautoscalers", "patch networkpolicies"),
         "patch apiservices",
         *("create flowschemas", "delete flowschemas"),
         *("create prioritylevelconfigurations", "delete prioritylevelconfigurations"),
@@ -133,6 +135,7 @@ def test_the_reaper_may_write_what_undoing_needs_and_breaks_nothing_else() -> No
         *("patch deployments", "delete deployments", "create deployments"),
         "patch statefulsets",
         "delete jobs",
+        *("patch horizontalpodautoscalers", "patch networkpolicies"),
         *("patch apiservices", "create apiservices"),
         *("delete flowschemas", "delete prioritylevelconfigurations"),
     }
