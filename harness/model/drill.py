@@ -2,23 +2,26 @@
 
 A drill's journal is a list of entries, numbered from 1. Kinds, and their details:
 
-    opened    {"drill_id", "target", "limit_s", "targets_s": {mark: s}, "runbook", "seal"}: never which fault it is
+    opened    {"drill_id", "target", "limit_s", "targets_s": {mark: s}, "seal"}: never which fault it is, nor by its
+               runbook's name
     state     {"state": a DrillState}
     mark      {"mark": a Mark, "implied": bool}
     hint      {"number": from 1, "text"}
     note      {"text"}
     step      {"step": id in the runbook, "done": bool}: ticked, or said to be skipped
     command   {"step", "command", "changes": bool, "exit_status": int|None, "output", "duration_s", "refused": str}
-    page      {"source", "alert", "state": "firing"|"acknowledged"|"resolved", "severity", "labels", "summary"}
+    page      {"source", "event": the source's own id of it, "alert", "state": "firing"|"acknowledged"|"resolved",
+               "severity", "labels", "summary"}
     action    {"object", "what", "manager", "origin": an Origin}: a change in the cluster, by whom
     steady    {"ok": bool|None, "reason"}
     stop      {"reason"}: somebody pulled the safety stop
     trouble   {"message", "remedy"}: something of the drill itself does not work
-    revealed  {"experiment", "fault", "title", "answer", "nonce"}: opens the seal
+    revealed  {"experiment", "fault", "title", "answer", "nonce", "runbook": [paths]}: opens the seal; the runbooks are
+               those that people had
     ended     {"end": a DrillEnd, "reason", "run_dir", "exit_status"}
 
-``by`` says who: a name that people typed, or ``facilitator``, ``participants``, ``alertmanager``, ``cluster`` or
-``drill``.
+``by`` says who: a name that people typed or that a pager gave, or ``facilitator``, ``participants``, ``alertmanager``,
+``pagerduty``, ``opsgenie``, ``cluster`` or ``drill``.
 """
 
 from __future__ import annotations
