@@ -1,0 +1,64 @@
+// Small curves as SVG, all on the same time axis, with the marks as lines. No library, no inline style.
+import { duration, make } from "./parts.js";
+
+const WIDTH = 600, HEIGHT = 90, TOP = 8, BOTTOM = 6;
+const SPAN_MIN_S = 60;
+
+function svg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export function figure(value, unit) {
+  if (value === null || value === undefined) return "no value";
+  if (unit === "ratio") return `${(value * 100).toFixed(1)} %`;
+  const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+  return `${value.toFixed(digits)}${unit ? ` ${unit}` : ""}`;
+}
+
+// The path of a curve; a value that is missing is a gap, never a line.
+function path(points, x, y) {
+  let text = "", pen = false;
+  for (const [at, value] of points) {
+    if (value === null) { pen = false; continue; }
+    text += `${pen ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}${pen ? "" : "h0"}`;
+    pen = true;
+  }
+  return text;
+}
+
+function bounds(values, unit) {
+  let low = Math.min(...values), high = Math.max(...values);
+  if (low > 0 && low < high * 0.8) low = 0;
+  if (high === low) { high += unit === "ratio" ? 0.05 : 1; low = Math.max(0, low - (unit === "ratio" ? 0.05 : 1)); }
+  return [low, high];
+}
+
+function curve(name, { unit, points }, from, until, marks) {
+  const values = points.map((point) => point[1]).filter((value) => value !== null);
+  const last = points.length ? points[points.length - 1][1] : null;
+  const caption = make("figcaption", {}, make("span", {}, name.replaceAll("_", " ")), make("b", {}, figure(last, unit)));
+  if (!values.length) return make("figure", {}, caption, make("p", { class: "none" }, "No values yet."));
+  const [low, high] = bounds(values, unit);
+  const x = (at) => ((at - from) / (until - from)) * WIDTH;
+  const y = (value) => TOP + (1 - (value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
+  const label = `${name}: now ${figure(last, unit)}, from ${figure(Math.min(...values), unit)} to ${figure(Math.max(...values), unit)}`;
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
+  drawing.append(svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
+  for (const at of marks) drawing.append(svg("line", { class: "mark", x1: x(at), x2: x(at), y1: 0, y2: HEIGHT }));
+  drawing.append(svg("path", { class: "curve", d: path(points, x, y) }));
+  const scale = make("div", { class: "scale", "aria-hidden": "true" }, make("span", {}, figure(high, unit)), make("span", {}, figure(low, unit)));
+  return make("figure", {}, caption, make("div", { class: "plot" }, drawing, scale));
+}
+
+export function curves(view) {
+  const all = Object.entries(view.curves || {});
+  const times = all.flatMap(([, one]) => one.points.map((point) => point[0]));
+  if (!times.length) return [make("p", { class: "none" }, "No values yet.")];
+  const until = Math.max(...times), from = Math.min(Math.min(...times), until - SPAN_MIN_S);
+  const marks = Object.values(view.marks).map((mark) => mark.at_unix_s).filter((at) => at >= from && at <= until);
+  const axis = make("p", { class: "axis" }, make("span", {}, `${duration(until - from)} ago`), make("span", {}, "now"));
+  return [...all.map(([name, one]) => curve(name, one, from, until, marks)), axis];
+}
