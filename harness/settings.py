@@ -24,7 +24,15 @@ from harness.model.signal import Signal
 from harness.model.target import Announce, Target
 from harness.model.time import parse_duration_s
 from harness.query_lint import lint
-from harness.settings_parts import AnnounceSetting, LoadWorkersSetting, SignalSetting, Strict, without_user_info
+from harness.settings_parts import (
+    AnnounceSetting,
+    DrillSetting,
+    LoadWorkersSetting,
+    SignalSetting,
+    Strict,
+    testbed_route,
+    without_user_info,
+)
 
 SETTINGS_FILE = "gameday.toml"
 TARGET_SCHEMA = "gameday.target/1"
@@ -101,6 +109,7 @@ class TargetSetting(Strict):
 
     load_workers: LoadWorkersSetting = LoadWorkersSetting()  # type: ignore[call-arg]  # every field has a default
     announce: AnnounceSetting = AnnounceSetting()
+    drill: DrillSetting = DrillSetting()  # type: ignore[call-arg]  # every field has a default
 
     @field_validator("gateway_url", "prometheus_url")
     @classmethod
@@ -254,7 +263,7 @@ def resolve_target(settings: Settings, name: str, environ: Mapping[str, str] | N
         commands={key: tuple(argv) for key, argv in written.commands.items()},
         load_workers=LoadWorkers(**written.load_workers.model_dump()),
         announce=Announce(**{**written.announce.model_dump(), "silence": tuple(written.announce.silence)}),
-        **facts,
+        **{"drill": written.drill.route(), **facts},
     )
 
 
@@ -338,6 +347,7 @@ def _testbed_facts(written: TargetSetting, environ: Mapping[str, str]) -> dict[s
             "components": tuple(told["components"]),
             "generation": told["generation"],
             "addresses": {"redis_url": told["redis_url"]},
+            **testbed_route(told.get("alerting")),
         }
     except KeyError as error:
         raise SpecError(str(path), str(error.args[0]), "missing", remedy) from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.model.silence import parse_matcher
+from harness.model.target import AlertRoute
 
 
 class Strict(BaseModel):
@@ -53,6 +55,58 @@ class LoadWorkersSetting(Strict):
         if self.placement == "cluster" and not self.listen_port:
             raise ValueError("pods must know where to go: set listen_port, and listen_host to an address they reach")
         return self
+
+
+class DrillSetting(Strict):
+    """How pages come to a drill, as written (`harness.model.target.AlertRoute`)."""
+
+    alertmanager: str = Field("", description="base URL")
+    alertmanager_token_env: str = ""
+    receiver: str = Field("", description="name of the receiver that sends to the drill")
+    webhook_token_env: str = Field("", description="variable with the token that this receiver sends")
+    listen: str = Field("", pattern=r"^$|^[^\s/@]+:\d{1,5}$", description="host:port that this receiver knows")
+    ca_file: str = ""
+
+    @field_validator("alertmanager")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        return without_user_info(url)
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        told = {bool(self.alertmanager), bool(self.receiver), bool(self.webhook_token_env)}
+        if len(told) > 1:
+            raise ValueError("alertmanager, receiver and webhook_token_env go together: a drill needs the whole route")
+        return self
+
+    def route(self) -> AlertRoute:
+        """Return it as a target has it."""
+        return AlertRoute(
+            alertmanager_url=self.alertmanager,
+            alertmanager_token_env=self.alertmanager_token_env,
+            receiver=self.receiver,
+            webhook_token_env=self.webhook_token_env,
+            listen=self.listen,
+            ca_file=self.ca_file,
+        )
+
+
+def testbed_route(told: Mapping[str, str] | None) -> dict[str, AlertRoute]:
+    """Return the alert route of a testbed with the component `alerting`, from its target file; of another, nothing.
+
+    Raises:
+        KeyError: The file lacks a part of it.
+    """
+    if told is None:
+        return {}
+    route = AlertRoute(
+        alertmanager_url=told["alertmanager_url"],
+        receiver=told["receiver"],
+        webhook_token_file=told["webhook_token_file"],
+        listen=told["webhook_listen"],
+        programs=told["programs"],
+    )
+    return {"drill": route}
 
 
 class AnnounceSetting(Strict):

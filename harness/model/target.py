@@ -33,6 +33,31 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertRoute:
+    """How the pages of a drill come to it. Everything is empty where no drill can be run.
+
+    Attributes:
+        alertmanager_url: Base URL of the Alertmanager.
+        alertmanager_token_env: Name of the environment variable with its bearer token, or empty.
+        receiver: Name of the receiver in its configuration that sends to the drill.
+        webhook_token_env: Name of the environment variable with the token that this receiver sends.
+        webhook_token_file: Or the file that holds it; only the local testbed has one.
+        listen: ``host:port`` of the drill's server as that receiver knows it, or empty: any.
+        ca_file: CA of Alertmanager, or empty for the system's.
+        programs: Folder that comes first on the PATH of a runbook's commands, or empty.
+    """
+
+    alertmanager_url: str = ""
+    alertmanager_token_env: str = ""
+    receiver: str = ""
+    webhook_token_env: str = ""
+    webhook_token_file: str = ""
+    listen: str = ""
+    ca_file: str = ""
+    programs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A permitted target of `gameday.toml`. All identity fields must match before anything is read (DESIGN 1.4).
 
@@ -74,6 +99,7 @@ class Target:
             ``{node}`` in its arguments. Never taken from a cluster.
         load_workers: Who makes the load.
         announce: Who is told of a run.
+        drill: How pages come to a drill.
         gpu_resource: What nodes offer GPUs as, such as ``nvidia.com/gpu``; empty where there are none.
     """
 
@@ -113,6 +139,7 @@ class Target:
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     load_workers: LoadWorkers = ONE_HERE
     announce: Announce = Announce()
+    drill: AlertRoute = AlertRoute()
     gpu_resource: str = ""
 
     @property
@@ -125,6 +152,8 @@ class Target:
             told.webhook_url_env,
             told.grafana_token_env,
             told.alertmanager_token_env,
+            self.drill.alertmanager_token_env,
+            self.drill.webhook_token_env,
         )
         return tuple(name for name in names if name)
 

@@ -234,3 +234,41 @@ def test_a_pack_that_is_not_there_is_named_with_those_that_are(tmp_path, pack):
     settings = load_settings(write(tmp_path, LOCAL.replace('query_pack = "envoy"', f"query_pack = {pack}")))
     with pytest.raises(SpecError, match="no query pack 'nosuch' — known packs: envoy"):
         resolve_target(settings, "local", tell(tmp_path, TOLD))
+
+
+def test_a_testbed_with_alerting_tells_the_alert_route(tmp_path):
+    alerting = {
+        "alertmanager_url": "http://127.0.0.1:21040", "receiver": "drill", "webhook_listen": "127.0.0.1:21041",
+        "webhook_token_file": "/t", "programs": "/p",
+    }  # fmt: skip
+    environ = tell(tmp_path, {**TOLD, "alerting": alerting})
+    target = resolve_target(load_settings(write(tmp_path, LOCAL)), "local", environ)
+    assert (target.drill.alertmanager_url, target.drill.listen) == ("http://127.0.0.1:21040", "127.0.0.1:21041")
+    assert (target.drill.receiver, target.drill.webhook_token_file, target.drill.programs) == ("drill", "/t", "/p")
+
+
+def test_a_testbed_without_alerting_has_no_alert_route(tmp_path):
+    target = resolve_target(load_settings(write(tmp_path, LOCAL)), "local", tell(tmp_path, TOLD))
+    assert target.drill.alertmanager_url == ""
+
+
+def test_an_alert_route_that_lacks_a_key_is_named_with_the_key(tmp_path):
+    environ = tell(tmp_path, {**TOLD, "alerting": {"receiver": "drill"}})
+    with pytest.raises(SpecError, match=r"target\.json: alertmanager_url: missing"):
+        resolve_target(load_settings(write(tmp_path, LOCAL)), "local", environ)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ('alertmanager = "https://a.example"', "go together"),
+        ('receiver = "drill"', "go together"),
+        ('alertmanager = "https://u:p@a.example"\nreceiver = "d"\nwebhook_token_env = "T"', "holds a user"),
+        ('listen = "everywhere"', "pattern"),
+        ('webhook_token = "s3cret"', "not permitted"),
+    ],
+)
+def test_half_an_alert_route_is_refused(tmp_path, written, problem):
+    text = LOCAL.replace("[query_packs", f"[targets.local.drill]\n{written}\n[query_packs")
+    with pytest.raises(SpecError, match=problem):
+        load_settings(write(tmp_path, text))
