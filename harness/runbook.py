@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,13 +192,27 @@ def code_lines(fence: SyntaxTreeNode) -> Iterator[tuple[int, str]]:
 
 def steps_of(page: Page) -> tuple[tuple[Step, ...], tuple[Problem, ...]]:
     """Return the steps of a page, and what is wrong with them."""
-    lists = [block for block in page.section(STEPS) if block.type == "ordered_list"]
-    if len(lists) != 1:
-        line = next((line for _, text, line in page.headings if text == STEPS), 1)
-        problem = f"section `{STEPS}` has {len(lists) or 'no'} numbered lists" if lists else "no steps"
-        return (), (Problem(page.path, line, problem, f"write one numbered list under `## {STEPS}`"),)
+    section = page.section(STEPS)
+    lists = [block for block in section if block.type in {"ordered_list", "bullet_list"}]
+    problems = [] if len(lists) == 1 and _counts_from_one(lists[0]) else [_no_list(page, lists)]
+    stray = [block for block in section if is_run(block)]
+    problems += [
+        Problem(page.path, line_of(block), "commands outside of a step", "move them to one") for block in stray
+    ]
+    if problems:
+        return (), tuple(problems)
     readings = [_StepReading(page, number, item) for number, item in enumerate(lists[0].children, start=1)]
     return tuple(one.step() for one in readings), tuple(problem for one in readings for problem in one.problems)
+
+
+def _counts_from_one(block: SyntaxTreeNode) -> bool:
+    return block.type == "ordered_list" and block.attrs.get("start", 1) == 1
+
+
+def _no_list(page: Page, lists: Sequence[SyntaxTreeNode]) -> Problem:
+    line = next((line for _, text, line in page.headings if text == STEPS), 1)
+    problem = f"section `{STEPS}` has {len(lists)} lists, or one that does not count from 1" if lists else "no steps"
+    return Problem(page.path, line, problem, f"write one numbered list under `## {STEPS}`, each step with its number")
 
 
 class _StepReading:

@@ -78,7 +78,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "events": _verb(False, "all-namespaces no-headers", "for types output", kinds=False),
     "explain": _verb(False, "recursive", "api-version output", 1, kinds=False),
-    "api-resources": _verb(False, "no-headers", "api-group namespaced output sort-by verbs", kinds=False),
+    "api-resources": _verb(False, "no-headers namespaced", "api-group output sort-by verbs", kinds=False),
     "version": _verb(False, "client", "output", kinds=False),
     "cluster-info": _verb(False, "", "", kinds=False),
     "rollout status": _verb(False, "watch", "revision timeout selector", 2),
@@ -358,7 +358,7 @@ _FILES = ("filename", "kustomize")
 
 def _own_files(call: KubectlCall) -> None:
     for name, value in call.flags:
-        if name in _FILES and not re.fullmatch(r"(?!/)(?!.*\.\.)[\w./-]+", value):
+        if name in _FILES and not re.fullmatch(r"(?![-/])(?!.*\.\.)[\w./-]+", value):
             raise CommandError(f"--{name} {value}: not a file of the project", "a path from the project's folder")
 
 

@@ -39,7 +39,7 @@ from harness.runbook_platform import Platform, read_platform
 SECTIONS = ("What happens", "Symptoms", STEPS, "What should happen by itself", "Undo")
 QUERIES = "promql"
 _PROGRAM = "gameday"
-_LANGUAGES = frozenset({RUN, QUERIES, "sh"})
+_LANGUAGES = (RUN, QUERIES, "sh")
 
 Found = Iterator[tuple[int, str, str]]
 """Line, problem, remedy."""
@@ -128,15 +128,26 @@ def _linked_with_its_experiment(page: Page, project: Project) -> Found:
 
 def _links(page: Page, project: Project) -> Found:
     for node in page.everything():
-        address = node.attrs.get("href" if node.type == "link" else "src") if node.type in {"link", "image"} else None
-        parts = urlsplit(str(address or ""))
-        if address is None or parts.scheme in {"http", "https"}:
-            continue
-        target = page.path.parent / unquote(parts.path) if parts.path else page.path
-        if parts.scheme or not target.exists():
-            yield line_of(node), f"link to {address}: there is no such file", "mend the link"
-        elif parts.fragment and unquote(parts.fragment) not in anchors_of(read_page(target)):
-            yield line_of(node), f"link to {address}: there is no such heading", "mend the link"
+        if node.type in {"link", "image"}:
+            address = str(node.attrs.get("href", node.attrs.get("src", "")))
+            missing = _missing(address, page)
+            if missing:
+                yield line_of(node), f"link to {address}: {missing}", "mend the link"
+
+
+def _missing(address: str, page: Page) -> str:
+    """Return what a link lacks; addresses elsewhere are not asked for."""
+    parts = urlsplit(address)
+    if parts.scheme in {"http", "https"}:
+        return ""
+    target = page.path.parent / unquote(parts.path) if parts.path else page.path
+    if parts.scheme or parts.netloc or not target.exists():
+        return "there is no such file"
+    try:
+        lost = parts.fragment and unquote(parts.fragment) not in anchors_of(read_page(target))
+    except SpecError as error:
+        return error.problem
+    return "there is no such heading" if lost else ""
 
 
 def anchors_of(page: Page) -> frozenset[str]:
@@ -153,7 +164,7 @@ def anchors_of(page: Page) -> frozenset[str]:
 
 def _blocks(page: Page, project: Project) -> Found:
     for node in page.everything():
-        if node.type == "fence" and node.info.strip() not in _LANGUAGES:
+        if node.type in {"fence", "code_block"} and node.info.strip() not in _LANGUAGES:
             yield line_of(node), f"a block of {node.info.strip() or 'no language'}", f"one of {', '.join(_LANGUAGES)}"
         elif is_run(node):
             for line, text in code_lines(node):
