@@ -9,6 +9,8 @@ EXPERIMENT ?= pod-kill-under-burst
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests that need no testbed run on every core; the others have the machine for themselves.
+ALONGSIDE := tests/unit tests/replay tests/plugin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help
@@ -26,7 +28,14 @@ gameday-kind: $(VENV)/.testbed  ## run EXPERIMENT on a kind cluster that is made
 .PHONY: test
 test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
 	$(BIN)/python -m testbed build core
+ifeq ($(strip $(ARGS)),)
+	status=0; \
+	$(BIN)/python -m pytest -n auto $(ALONGSIDE) || status=$$?; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(ALONGSIDE)) || status=$$?; \
+	exit $$status
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 .PHONY: check
 check: $(VENV)/.dev  ## lint, types, import rules, experiments, runbooks, what every manifest must have

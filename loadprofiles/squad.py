@@ -19,7 +19,7 @@ from typing import Any
 
 import gevent
 from locust import argument_parser
-from locust.runners import MasterRunner
+from locust.runners import STATE_MISSING, MasterRunner
 
 from loadprofiles import line
 from loadprofiles.engine import Engine
@@ -133,6 +133,7 @@ class Squad:
         """
         try:
             self._start_processes()
+            gevent.spawn(self._beat)  # from now on: a worker that waits for slower ones must not think itself alone
             self._await_members()
             self._spawn_users()
             self._go()
@@ -155,15 +156,23 @@ class Squad:
     def _await_members(self) -> None:
         deadline_s = time.monotonic() + self._join_limit_s
         wanted = self._job.plan.workers.count
-        while sum(member.ready for member in self._members.values()) < wanted:
+        while (there := self._ready_count()) < wanted:
             gevent.sleep(LOOK_EVERY_S)
             if self._refusals:
                 raise PlanRefused(f"a worker refused: {self._refusals[0]}", "")
             died = [process.pid for process in self._processes.values() if process.poll() is not None]
             if died or time.monotonic() > deadline_s or self._stopping:
-                there = sum(member.ready for member in self._members.values())
                 why = f"; {len(died)} died" if died else f"; stopped: {self._stopping}" if self._stopping else ""
                 raise PlanRefused(f"{there} of {wanted} load workers came{why}", "see logs/locust.log")
+
+    def _ready_count(self) -> int:
+        gone = self._gone()
+        return sum(member.ready and client_id not in gone for client_id, member in self._members.items())
+
+    def _gone(self) -> set[str]:
+        """Return the members that Locust misses, such as a pod that was replaced before the load began."""
+        held = {node.id for node in self._runner.clients.all if node.state != STATE_MISSING}
+        return self._members.keys() - held
 
     def _spawn_users(self) -> None:
         self._runner.closed = True
@@ -173,11 +182,12 @@ class Squad:
     def _go(self) -> None:
         self._began_s = self._engine.now_s() + LEAD_S
         self._shares = (Share(0.0, self._present()),)
+        for member in self._members.values():
+            member.heard_s = time.monotonic()  # nobody had anything to say while the last one was waited for
         clocks = [dict(m.clock, worker=m.number) for m in self._members.values()]
         users = sum(users_by_class(self._job.plan).values())
         self._front.begin(self._began_s, self._present(), {"users": users, "clocks": clocks})
         self._tell_all(line.GO, {"began_s": self._began_s})
-        gevent.spawn(self._beat)
 
     def _present(self) -> tuple[int, ...]:
         return tuple(sorted(member.number for member in self._members.values() if member.ready and not member.lost))
@@ -221,18 +231,32 @@ class Squad:
         if data.get("refused"):
             self._refusals.append(str(data["refused"]))
             return
-        if client_id not in self._members:
-            if self._began_s or len(self._members) >= self._job.plan.workers.count:
-                log.warning("worker %s came late, or is one too many: not used", client_id)
-                self._tell(client_id, line.STOP, {"reason": "not expected"})
-                return
-            self._members[client_id] = Member(len(self._members), client_id)
-        member = self._members[client_id]
+        member = self._members.get(client_id) or self._newcomer(client_id)
+        if member is None:
+            return
         member.heard_s = time.monotonic()
         member.clock = {key: data.get(key) for key in ("host", "pid", "offset_s", "uncertainty_s")}
         member.ready = bool(data.get("ready"))
         job = {**asdict(self._job), "worker": member.number}
         self._tell(client_id, line.WELCOME, {"job": job, "boot_id": boot_id()})
+
+    def _newcomer(self, client_id: str) -> Member | None:
+        """Return the place of a newcomer; none where the load is on, or while no place is free (it asks again)."""
+        if self._began_s:
+            log.warning("worker %s came late: not used", client_id)
+            self._tell(client_id, line.STOP, {"reason": "not expected"})
+            return None
+        if len(self._members) >= self._job.plan.workers.count:
+            for gone in self._gone():
+                log.warning("worker %s is gone before the load began: its place is given away", gone)
+                del self._members[gone]
+        taken = {member.number for member in self._members.values()}
+        free = sorted(set(range(self._job.plan.workers.count)) - taken)
+        if not free:
+            log.warning("worker %s is one too many for now", client_id)
+            return None
+        self._members[client_id] = Member(free[0], client_id)
+        return self._members[client_id]
 
     def _on_ping(self, client_id: str, data: Mapping[str, Any]) -> None:
         self._tell(client_id, line.PONG, {"asked_s": data["asked_s"], "now_s": self._engine.now_s()})

@@ -33,6 +33,7 @@ from loadprofiles.squad import TOKEN_VARIABLE, boot_id
 PR_SET_PDEATHSIG = 1
 PINGS = 8
 HANDSHAKE_LIMIT_S = 60.0
+HELLO_EVERY_S = 2.0
 FAREWELL_LIMIT_S = 5.0
 LOOK_EVERY_S = 0.25
 
@@ -74,8 +75,10 @@ class Worker:
 
     def run(self) -> int:
         """Join, make the load, tell everything, leave; return the exit status."""
-        self._tell(line.HELLO, self._clock)
-        job = self._job_of(self._welcome.get(timeout=HANDSHAKE_LIMIT_S))
+        welcome = self._join()
+        if "job" not in welcome:
+            return 1
+        job = self._job_of(welcome)
         try:
             self._engine = Engine(job, self._sender, os.environ, self._environment, line.PAUSE_AFTER_S)
         except PlanRefused as refused:
@@ -91,6 +94,18 @@ class Worker:
             self._farewell()
         guard.kill()
         return 0
+
+    def _join(self) -> Mapping[str, Any]:
+        """Ask to join until there is an answer: a place may become free.
+
+        Raises:
+            gevent.Timeout: There was none.
+        """
+        with gevent.Timeout(HANDSHAKE_LIMIT_S):
+            while True:
+                self._tell(line.HELLO, self._clock)
+                if self._welcome.wait(timeout=HELLO_EVERY_S) is not None:
+                    return dict(self._welcome.get())
 
     def _job_of(self, welcome: Mapping[str, Any]) -> LoadJob:
         """Return the job on this machine's clock."""
@@ -159,6 +174,9 @@ class Worker:
     def _on_stop(self, data: Mapping[str, Any]) -> None:
         if self._engine is not None:
             self._engine.stop(str(data["reason"]))
+        elif not self._welcome.ready():
+            log.info("not used: %s", data["reason"])
+            self._welcome.set({})
         self._went.set({})
 
 

@@ -1,7 +1,7 @@
 """The reaper's manifest: Deployment, ServiceAccount and the least rights that its undos need (DESIGN U3).
 
-Rights come from what the faults of the project's experiments say that taking them back needs, and from the ledger, the
-Leases and the sweep. Must never grant a wildcard or a cluster role of somebody else's.
+Rights come from what the faults of those experiments that fit the target say that taking them back needs, and from the
+ledger, the Leases and the sweep. Must never grant a wildcard or a cluster role of somebody else's.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 
 from harness import rbac, registries
+from harness.deploy.runner import fitting
 from harness.drivers.kubernetes.lease import lease_permissions
 from harness.drivers.kubernetes.ledger import ledger_permissions
 from harness.drivers.kubernetes.residue import sweep_permissions
+from harness.model.experiment import Experiment
 from harness.model.fault import Permission
 from harness.model.target import Target
 
@@ -32,15 +34,13 @@ def manifest_text(target: Target, image: str) -> str:
     Raises:
         SpecError: An experiment of the project is not valid.
     """
-    return yaml.safe_dump_all(manifests(target, image, undo_permissions()), sort_keys=False)
+    return yaml.safe_dump_all(manifests(target, image, undo_permissions(fitting(target))), sort_keys=False)
 
 
-def undo_permissions() -> tuple[Permission, ...]:
-    """Return what taking back the faults of the project's experiments needs."""
+def undo_permissions(experiments: Iterable[Experiment]) -> tuple[Permission, ...]:
+    """Return what taking back the faults of some experiments needs: no right in a namespace that the target has not."""
     faults = registries.faults()
-    plans = [
-        plan for path in sorted(registries.EXPERIMENTS_DIR.glob("*.yaml")) for plan in registries.load(path).faults
-    ]
+    plans = [plan for experiment in experiments for plan in experiment.faults]
     return tuple(p for plan in plans for p in faults[plan.action].undo_permissions(plan.arguments))
 
 

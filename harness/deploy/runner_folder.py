@@ -5,7 +5,7 @@ It is made anew, never edited: rights follow the experiments. It holds no secret
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import yaml
 from harness import registries
 from harness.deploy import load_workers, reaper, runner, runner_job
 from harness.model.experiment import Experiment
-from harness.model.fault import Permission
 from harness.model.target import Target
 from harness.settings import SETTINGS_FILE, load_settings, resolve_target
 
@@ -36,7 +35,7 @@ def files_of(target: Target, settings: str, image: str, experiments: Sequence[Ex
     resources = {
         "namespaces.yaml": runner.namespaces(target),
         "runner.yaml": runner.manifests(target, runner.needed(target, experiments)),
-        "reaper.yaml": reaper.manifests(target, image, undo_permissions(experiments)),
+        "reaper.yaml": reaper.manifests(target, image, reaper.undo_permissions(experiments)),
     }
     if target.load_workers.placement == "cluster":
         host = f"{runner.NAME}.{target.system_namespace}.svc"
@@ -48,13 +47,6 @@ def files_of(target: Target, settings: str, image: str, experiments: Sequence[Ex
         "kubeconfig": runner_job.kubeconfig_text(),
         "kustomization.yaml": yaml.safe_dump(_kustomization(target, list(resources)), sort_keys=False),
     }
-
-
-def undo_permissions(experiments: Iterable[Experiment]) -> tuple[Permission, ...]:
-    """Return what taking back the faults of some experiments needs: no right in a namespace that the target has not."""
-    faults = registries.faults()
-    plans = [plan for experiment in experiments for plan in experiment.faults]
-    return tuple(p for plan in plans for p in faults[plan.action].undo_permissions(plan.arguments))
 
 
 def base_files() -> Mapping[str, str]:
@@ -70,7 +62,7 @@ def base_files() -> Mapping[str, str]:
     resources = {
         "namespaces.yaml": runner.namespaces(target),
         "runner.yaml": runner.manifests(target, runner.needed(target, fitting)),
-        "reaper.yaml": reaper.manifests(target, SHIPPED_IMAGE, undo_permissions(fitting)),
+        "reaper.yaml": reaper.manifests(target, SHIPPED_IMAGE, reaper.undo_permissions(fitting)),
     }
     texts = {name: yaml.safe_dump_all(found, sort_keys=False) for name, found in resources.items()}
     return {**texts, "kustomization.yaml": yaml.safe_dump({**_HEAD, "resources": list(resources)}, sort_keys=False)}

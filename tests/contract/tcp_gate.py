@@ -43,8 +43,13 @@ class TcpGate:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.port))
-                self._sockets += [client, server]
+                self._sockets.append(client)
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.port))
+                except ConnectionRefusedError:  # nobody listens yet: whoever came comes again
+                    client.close()
+                    continue
+                self._sockets.append(server)
                 for source, sink in ((client, server), (server, client)):
                     threading.Thread(target=self._relay, args=(source, sink), daemon=True).start()
 

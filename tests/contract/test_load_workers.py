@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from harness.drivers.system_clock import RealClock
 from harness.model.errors import PortError
 from harness.model.load import LoadPlan, LoadWorkers
 from harness.ports import Observation
+from loadprofiles.line import END_AFTER_S
 from loadprofiles.profiles import PLANNER, burst_stages
 from tests.contract.scripted_server import ScriptedServer
 from tests.contract.tcp_gate import TcpGate
@@ -218,6 +220,46 @@ def test_d05_a_worker_that_is_cut_off_stops_by_itself_and_loses_no_row_when_it_i
     per_worker = {int(w): of["start_s"].sort_values().diff().max() for w, of in rows.groupby("worker", observed=True)}
     assert max(per_worker.values()) > 2.0  # the lonely one paused
     assert min(per_worker.values()) < 0.5
+
+
+def test_d11_a_worker_waits_for_one_that_comes_much_later(driver: LocustDriver, token: str) -> None:
+    """D11: pods come one by one; nobody gives up meanwhile, though it takes longer than a Lease lasts."""
+    port = free_port()
+    with ScriptedServer() as server, ExitStack() as stack:
+        joining(stack, port, token)
+        late = threading.Timer(END_AFTER_S + 4.0, joining, (stack, port, token))
+        late.start()
+        driver.start(cluster_plan(server.url, 2, port))
+        late.join()
+        seen = listen(driver, "ended")
+        driver.stop()
+        rows, lost = driver.collect()
+    assert (len(rows), lost) == (len(server.asked), 0)
+    assert edges(seen)["started"].detail["workers"] == 2
+    assert "worker-lost" not in edges(seen)
+
+
+def test_a_worker_that_is_gone_before_the_load_gives_its_place_away(driver: LocustDriver, token: str) -> None:
+    """A pod was replaced: its successor takes its place, and the load begins with everybody."""
+    port = free_port()
+    with ScriptedServer() as server, ExitStack() as stack:
+        first = joining(stack, port, token)
+
+        def replace_it() -> None:
+            first.kill()
+            for _ in range(2):
+                joining(stack, port, token)
+
+        replaced = threading.Timer(7.0, replace_it)
+        replaced.start()
+        driver.start(cluster_plan(server.url, 2, port))
+        replaced.join()
+        seen = listen(driver, "ended")
+        driver.stop()
+        rows, _ = driver.collect()
+    assert len(rows) == len(server.asked) == 240
+    assert set(rows["worker"]) == {0, 1}
+    assert "worker-lost" not in edges(seen)
 
 
 def test_d11_too_few_workers_are_a_refusal_and_a_stranger_is_none(
