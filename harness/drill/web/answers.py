@@ -73,6 +73,24 @@ class Body(BaseModel):
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
+def raw_body(max_bytes: int) -> bytes:
+    """Return the request's body as it was sent.
+
+    One that comes in chunks is cut at the limit and not refused there, hence the byte more.
+
+    Raises:
+        Refused: It is larger, or its chunks are broken.
+    """
+    request.max_content_length = max_bytes + 1
+    try:
+        raw = request.get_data(cache=False)
+    except OSError:
+        raise Refused(400, "the body's chunks are broken", "send Content-Length instead") from None
+    if len(raw) > max_bytes:
+        raise Refused(413, "request entity too large", REMEDIES[413])
+    return raw
+
+
 def body_as(model: type[AnyModel]) -> AnyModel:
     """Return the request's body; an empty one is an empty object.
 
@@ -80,7 +98,7 @@ def body_as(model: type[AnyModel]) -> AnyModel:
         Refused: It is not JSON.
         ValidationError: It has another shape; answered as 400.
     """
-    raw = request.get_data(cache=False)
+    raw = raw_body(API_BODY_MAX_BYTES)
     if raw and request.mimetype != "application/json":
         raise Refused(415, "the body is not said to be JSON", "send Content-Type: application/json")
     return model.model_validate_json(raw or b"{}")

@@ -13,7 +13,7 @@ from flask import Flask, Response, jsonify, request
 
 from harness.drill.desk import Desk
 from harness.drill.web.access import WebSecrets, same
-from harness.drill.web.answers import HOOK_BODY_MAX_BYTES, Refused
+from harness.drill.web.answers import HOOK_BODY_MAX_BYTES, Refused, raw_body
 from harness.drill.web.payloads import Page, alertmanager_notice, opsgenie_page, pagerduty_page
 
 BEFORE_MAX_S = 60.0
@@ -37,7 +37,7 @@ class Webhooks:
     def alertmanager(self) -> Response:
         """Take a notification: the alerts that are new; it repeats itself by its own `repeat_interval`."""
         self._check_token("alertmanager", "set http_config.authorization.credentials_file of its receiver")
-        notice = alertmanager_notice(_body())
+        notice = alertmanager_notice(raw_body(HOOK_BODY_MAX_BYTES))
         with self._one_at_a_time:
             fresh = self._fresh(notice.pages)
             for page in fresh:
@@ -51,7 +51,7 @@ class Webhooks:
         """Take an event of an incident."""
         if not self._secrets.pagerduty:
             raise Refused(403, "pagerduty: no secret is known here", "give the drill its subscription's secret")
-        body = _body()
+        body = raw_body(HOOK_BODY_MAX_BYTES)
         if not self._secrets.signs(body, request.headers.get("X-PagerDuty-Signature", "")):
             remedy = "give the drill the secret that PagerDuty showed when the webhook was made"
             raise Refused(401, "pagerduty: no signature of the body is ours", remedy)
@@ -60,7 +60,7 @@ class Webhooks:
     def opsgenie(self) -> Response:
         """Take an action on an alert."""
         self._check_token("opsgenie", f"set the custom header {TOKEN_HEADER} of its webhook")
-        return self._take_once(opsgenie_page(_body()))
+        return self._take_once(opsgenie_page(raw_body(HOOK_BODY_MAX_BYTES)))
 
     def _check_token(self, source: str, remedy: str) -> None:
         given = request.authorization
@@ -88,8 +88,3 @@ class Webhooks:
         """Return the pages that the journal does not have, each once."""
         taken = {(entry.detail.get("source"), entry.detail.get("event")) for entry in self._desk.drill().of("page")}
         return list({page.event: page for page in pages if (page.source, page.event) not in taken}.values())
-
-
-def _body() -> bytes:
-    request.max_content_length = HOOK_BODY_MAX_BYTES
-    return request.get_data(cache=False)
