@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from testbed.addresses import SLOT_MAX, AddressRefusedError
-from testbed.controlplane.boot import COMPONENTS
+from testbed.controlplane.boot import COMPONENTS, alerting_programs
 from testbed.controlplane.build import programs_dir
 from testbed.controlplane.console import Progress
 from testbed.controlplane.errors import OperatorError
@@ -151,9 +151,12 @@ def exec_command(
 @_NAME
 @_reported
 def env_command(name: str) -> None:
-    """Print the line that makes kubectl speak to the testbed: `eval "$(gameday testbed env)"`."""
+    """Print what makes kubectl speak to the testbed: `eval "$(gameday testbed env)"`."""
     layout = read_layout(instance_dir(name))
     click.echo(f"export KUBECONFIG={shlex.quote(str(layout.admin_kubeconfig))}")
+    programs = alerting_programs(layout)
+    if programs:
+        click.echo(f'export PATH={shlex.quote(programs)}:"$PATH"')
 
 
 @testbed.command("build")

@@ -18,6 +18,7 @@ from testbed.controlplane import objects
 from testbed.controlplane.cluster import Cluster
 from testbed.controlplane.commands import PROGRAMS, Program, keda_cert_dir
 from testbed.controlplane.console import Progress
+from testbed.controlplane.credentials import drill_webhook_token
 from testbed.controlplane.errors import OperatorError
 from testbed.controlplane.places import REPOSITORY
 from testbed.controlplane.readiness import nodes_not_ready, workloads_not_ready
@@ -185,13 +186,25 @@ def _settle_keda(boot: Boot) -> None:
         _apply_platform(boot)
 
 
+def _start_alerting(boot: Boot) -> None:
+    boot.cluster.apply(objects.alerting(boot.layout, boot.families["drill"], drill_webhook_token(boot.layout)))
+
+
+def _settle_alerting(boot: Boot) -> None:
+    if "platform" not in boot.missing:
+        _apply_platform(boot)
+        _settle_platform(boot)
+    url = f"http://127.0.0.1:{boot.layout.ports.alertmanager}/-/ready"
+    boot.wait("Alertmanager ready", lambda: _healthy(url, boot.layout), ("nodeagent",), timeout_s=120.0)
+
+
 def _start_platform(boot: Boot) -> None:
     boot.cluster.apply(objects.platform_addresses(boot.layout))
     _apply_platform(boot)
 
 
 def _apply_platform(boot: Boot) -> None:
-    overlay = "local-keda" if "keda" in boot.components else "local"
+    overlay = "-".join(["local", *(name for name in ("keda", "alerting") if name in boot.components)])
     boot.cluster.apply_kustomization(_OVERLAYS / overlay)
     boot.progress.say(f"platform applied (overlay {overlay})")
 
@@ -223,6 +236,7 @@ COMPONENTS = {
     "reaper": Component(("core",), ("reaper",), ("core",), _start_reaper, _settle_reaper),
     "metrics": Component(("core",), ("metrics-server",), ("core",), _start_metrics, _settle_metrics),
     "keda": Component(("keda",), ("keda-operator", "keda-adapter"), ("core", "metrics"), _start_keda, _settle_keda),
+    "alerting": Component(("drill",), (), ("core", "metrics", "platform"), _start_alerting, _settle_alerting),
     "platform": Component((), (), ("core", "metrics"), _start_platform, _settle_platform),
 }
 """Everything that can be asked for, in the order in which it is started and settled."""
@@ -299,6 +313,7 @@ def target_document(boot: Boot, generation: str) -> dict[str, Any]:
         OperatorError: the cluster's identity cannot be read.
     """
     layout, ports = boot.layout, boot.layout.ports
+    alerting = {"alerting": _alerting_document(boot)} if "alerting" in boot.components else {}
     system = boot.cluster.read("/api/v1/namespaces/kube-system")
     if system is None:
         raise OperatorError(f"{layout.api_server} does not tell the uid of kube-system, by which the target is known")
@@ -318,7 +333,28 @@ def target_document(boot: Boot, generation: str) -> dict[str, Any]:
         "cpu_limits_enforced": cpu_limits_enforced(layout),
         "scrape_interval_s": 2.0,
         "generation": generation,
+        **alerting,
     }
+
+
+def _alerting_document(boot: Boot) -> dict[str, str]:
+    ports = boot.layout.ports
+    return {
+        "alertmanager_url": f"http://127.0.0.1:{ports.alertmanager}",
+        "receiver": "drill",
+        "webhook_listen": f"127.0.0.1:{ports.drill_webhook}",
+        "webhook_token_file": str(boot.layout.drill_webhook_token),
+        "programs": str(boot.families["drill"]),
+    }
+
+
+def alerting_programs(layout: Layout) -> str:
+    """Return the folder with kubectl and amtool that the target file names; empty where there is no alerting."""
+    try:
+        told = json.loads(layout.target_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    return str((told.get("alerting") or {}).get("programs", ""))
 
 
 def cpu_limits_enforced(layout: Layout) -> bool:

@@ -75,6 +75,14 @@ def token_of(kubeconfig: Path) -> str:
     return str(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"])
 
 
+def drill_webhook_token(layout: Layout) -> str:
+    """Return the token of a drill's webhook; it is made when it is first asked for and stays until `down`."""
+    if not layout.drill_webhook_token.exists():
+        write_secret(layout.drill_webhook_token, secrets.token_urlsafe(32).encode())
+    return layout.drill_webhook_token.read_text(encoding="utf-8")
+
+
 def secret_files(layout: Layout) -> list[Path]:
     """Return the files outside `pki/` that hold a token."""
-    return [*(layout.instance_dir / user.kubeconfig for user in USERS.values()), layout.nodeagent_token]
+    kubeconfigs = (layout.instance_dir / user.kubeconfig for user in USERS.values())
+    return [*kubeconfigs, layout.nodeagent_token, layout.drill_webhook_token]

@@ -97,6 +97,19 @@ FAMILIES = {
         duration_hint="6 min on 2 cores",
         disk_bytes=6 * 2**30,
     ),
+    "drill": Family(
+        name="drill",
+        packages={
+            "alertmanager": "github.com/prometheus/alertmanager/cmd/alertmanager",
+            "amtool": "github.com/prometheus/alertmanager/cmd/amtool",
+            "kube-state-metrics": "k8s.io/kube-state-metrics/v2",
+            "kubectl": "gameday.local/drill/kubectl",
+        },
+        version_flags=_kubernetes_version_flags(KUBERNETES_VERSION),
+        data={},
+        duration_hint="6 min on 2 cores",
+        disk_bytes=4 * 2**30,
+    ),
     "bench": Family(
         name="bench",
         packages={"k6": "go.k6.io/k6", "vegeta": "github.com/tsenart/vegeta/v12"},
@@ -115,5 +128,5 @@ FAMILIES = {
     ),
 }
 
-TESTBED_FAMILIES = ("core", "keda")
+TESTBED_FAMILIES = ("core", "keda", "drill")
 """What a testbed can need; other load generators and the workflows' linter are built only by their name."""

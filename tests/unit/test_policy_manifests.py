@@ -23,7 +23,8 @@ from testbed.kind.gpu import canary
 TESTBED = Path(__file__).parents[2] / "testbed"
 FOLDERS = (
     "manifests/overlays/local", "manifests/overlays/local-keda", "manifests/overlays/kind",
-    "manifests/overlays/kind-keda", "kind/addons/metrics", "kind/addons/gpu",
+    "manifests/overlays/kind-keda", "manifests/overlays/local-alerting", "manifests/overlays/local-keda-alerting",
+    "kind/addons/metrics", "kind/addons/gpu",
 )  # fmt: skip
 
 AS_ROOT = {"gpu-mock": "the kubelet's socket folder belongs to root"}

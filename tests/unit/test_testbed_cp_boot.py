@@ -22,10 +22,12 @@ def test_components_bring_what_they_need_in_boot_order() -> None:
     assert with_needs(("core",)) == ("core",)
     assert families_of(with_needs(("platform",))) == ("core",)
     assert families_of(with_needs(("keda",))) == ("core", "keda")
+    assert with_needs(("alerting",)) == ("core", "metrics", "alerting", "platform")
+    assert families_of(with_needs(("alerting",))) == ("core", "drill")
 
 
 def test_an_unknown_component_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(OperatorError, match=r"'vpa' is unknown; there are core, reaper, metrics, keda, platform"):
+    with pytest.raises(OperatorError, match=r"'vpa' is unknown; there are core, reaper, metrics, keda, alerting, platform"):
         with_needs(("vpa",))
 
 
