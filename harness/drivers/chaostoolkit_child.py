@@ -221,7 +221,7 @@ def connect_cluster(job: ChaosJob) -> tuple[ClusterActor, UndoLedger, TerminateP
     """
     from experiments.faults.termination import terminator  # noqa: PLC0415 - brings chaosk8s
     from harness.drivers.kubernetes.actor import KubernetesActor  # noqa: PLC0415 - brings the client
-    from harness.drivers.kubernetes.connection import connect  # noqa: PLC0415
+    from harness.drivers.kubernetes.connection import connect, manager_of  # noqa: PLC0415
     from harness.drivers.kubernetes.ledger import KubernetesLedger  # noqa: PLC0415
 
     target = job.target
@@ -229,7 +229,8 @@ def connect_cluster(job: ChaosJob) -> tuple[ClusterActor, UndoLedger, TerminateP
         problem = "KUBECONFIG is not the target's one file, and chaosk8s would fall to another cluster"
         raise SpecError(target.kubeconfig, "", problem, "start the child by the chaos driver")
     ledger = KubernetesLedger(connect(target), target.system_namespace, target.commands)
-    return KubernetesActor(connect(target), target.commands), ledger, terminator(target.context)
+    actor = KubernetesActor(connect(target), target.commands, manager_of(job.run_id))
+    return actor, ledger, terminator(target.context)
 
 
 def connect_metrics(job: ChaosJob, clock: Clock) -> MetricsSource | None:

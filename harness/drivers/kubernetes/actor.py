@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.drivers.kubernetes.commands import run_named
-from harness.drivers.kubernetes.connection import JSON_PATCH, Call, Connection
+from harness.drivers.kubernetes.connection import FIELD_MANAGER, JSON_PATCH, Call, Connection
 from harness.drivers.kubernetes.facts import pdb_fact, pod_fact
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
 from harness.drivers.kubernetes.resources import (
@@ -42,8 +42,21 @@ OVERLAP_TEXT = "more than one PodDisruptionBudget"
 class KubernetesActor:
     """Reads objects, patches, creates and deletes them; lists, deletes and evicts pods."""
 
-    def __init__(self, connection: Connection, commands: Mapping[str, tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        commands: Mapping[str, tuple[str, ...]] | None = None,
+        manager: str = FIELD_MANAGER,
+    ) -> None:
+        """Prepare; sends nothing.
+
+        Args:
+            connection: The cluster.
+            commands: The target's ``commands``.
+            manager: Field manager of every write (`connection.manager_of`).
+        """
         self._connection, self._commands = connection, dict(commands or {})
+        self._as = {"fieldManager": manager}
         self._resources: dict[tuple[str, str], Resource] = {}
 
     def pods(self, namespace: str, selector: Mapping[str, str]) -> Sequence[PodFact]:
@@ -130,7 +143,7 @@ class KubernetesActor:
             operations += set_operations(seen, operations, pointer, value)
         path = self._resource(ref.api_version, ref.kind).path(ref.namespace, ref.name, subresource)
         body = [*preconditions(seen), *operations]
-        call = Call(f"patch {ref}", "PATCH", path, body=body, content_type=JSON_PATCH)
+        call = Call(f"patch {ref}", "PATCH", path, self._as, body, JSON_PATCH)
         try:
             return self._connection.send(call)
         except ApiError as error:
@@ -154,7 +167,7 @@ class KubernetesActor:
         resource, meta = self._resource(manifest["apiVersion"], manifest["kind"]), manifest["metadata"]
         what = f"create {manifest['kind']} {meta.get('name') or meta.get('generateName')}"
         path = resource.path(meta.get("namespace", ""))
-        return self._connection.send(Call(what, "POST", path, body=dict(manifest)))
+        return self._connection.send(Call(what, "POST", path, self._as, dict(manifest)))
 
     def delete(self, ref: ObjectRef, uid: str, grace_s: int | None = None) -> bool:
         """Delete an object by uid. Returns False where it was gone already.

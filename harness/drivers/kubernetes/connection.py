@@ -22,6 +22,7 @@ from kubernetes.client import ApiClient, ApiException
 from harness.drivers.kubernetes import kubeconfig
 from harness.drivers.kubernetes.failures import SYSTEM, SilenceError, bad_answer, refusal
 from harness.model.errors import PortError
+from harness.model.fault import is_drill
 from harness.model.target import Target
 
 Json = dict[str, Any]
@@ -32,7 +33,18 @@ CALL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+FIELD_MANAGER = "gameday"
+"""By this name the API server remembers our writes. It says who wrote, never what for."""
+
+PLAIN_MANAGER = "config-revision"
+"""The same in a drill, whose people look at every object (`harness.model.fault.is_drill`)."""
+
 UNAUTHORIZED = 401
+
+
+def manager_of(run_id: str) -> str:
+    """Return the name under which a run writes, whatever its client calls itself."""
+    return PLAIN_MANAGER if is_drill(run_id) else FIELD_MANAGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +198,7 @@ def connect(target: Target) -> Connection:
 
     def make_client() -> ApiClient:
         client = ApiClient(kubeconfig.load(target.kubeconfig, target.context))
-        client.user_agent = "gameday"
+        client.user_agent = FIELD_MANAGER
         return client
 
     return Connection(make_client, target.context)
@@ -202,7 +214,7 @@ def connect_context(path: str, context: str) -> Connection:
     def make_client() -> ApiClient:
         configuration = kubeconfig.load(path, context) if path else kubeconfig.load_in_cluster()
         client = ApiClient(configuration)
-        client.user_agent = "gameday-reaper"
+        client.user_agent = f"{FIELD_MANAGER}-reaper"
         return client
 
     return Connection(make_client, context or "in-cluster")

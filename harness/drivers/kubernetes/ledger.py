@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
 from harness.drivers.kubernetes.commands import run_named
-from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, Call, Connection, Json
+from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, Call, Connection, Json, manager_of
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
 from harness.drivers.kubernetes.resources import (
     CONFIG_MAPS,
@@ -107,6 +107,11 @@ class KubernetesLedger:
         items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, query)
         return [_record(item) for item in sorted(items, key=_written, reverse=True)]
 
+    def known_records(self) -> Sequence[UndoRecord]:
+        """Return every record that is not closed, of every run, newest first, whether done or not."""
+        items, _ = list_all(self._connection, CONFIG_MAPS, self._namespace, {"labelSelector": STATE_LABEL})
+        return [_record(item) for item in sorted(items, key=_written, reverse=True)]
+
     def undo(self, record: UndoRecord) -> UndoRecord:
         """Take one change back and return the record with its outcome; safe to repeat.
 
@@ -184,7 +189,7 @@ class KubernetesLedger:
     def _patched(self, record: UndoRecord, resource: Resource, operations: Sequence[Operation], *, last: bool) -> bool:
         """Send a patch; False where the object changed meanwhile and another attempt is left."""
         path = resource.path(record.namespace, record.name, record.subresource)
-        call = Call(f"undo {record.fault}", "PATCH", path, body=list(operations), content_type=JSON_PATCH)
+        call = Call(f"undo {record.fault}", "PATCH", path, _as_run(record), list(operations), JSON_PATCH)
         try:
             self._connection.send(call)
         except ApiError as error:
@@ -247,7 +252,8 @@ class KubernetesLedger:
             body = recreated(record)
         except ValueError as error:
             raise PortError(SYSTEM, f"undo {record.fault}", str(error), "this is a defect of the fault") from error
-        self._connection.send(Call(f"undo {record.fault}", "POST", resource.path(record.namespace), body=body))
+        path = resource.path(record.namespace)
+        self._connection.send(Call(f"undo {record.fault}", "POST", path, _as_run(record), body))
         return "created anew"
 
 
@@ -272,6 +278,11 @@ def _not_ours_any_more(record: UndoRecord, present: Json | None) -> str:
         return "the object is gone, and our values with it"
     uid = present["metadata"]["uid"]
     return "" if uid == record.uid else f"left alone: the object was replaced (uid {uid}), nothing on it is ours"
+
+
+def _as_run(record: UndoRecord) -> dict[str, str]:
+    """Return the query by which an undo is known as its run's, whoever carries it out."""
+    return {"fieldManager": manager_of(record.run_id)}
 
 
 def _trace_of(record: UndoRecord) -> str:
