@@ -126,7 +126,8 @@ def figure(record: Record) -> go.Figure:
     """Return all charts as one figure over one time axis."""
     rows = charts(record)
     total_px = TOP_PX + LANE_PX + sum(GAP_PX + row.height_px for row in rows) + BOTTOM_PX
-    fig = go.Figure(layout=_layout(record, total_px))
+    since = f"seconds since the start of the run ({record.timeline.origin:%H:%M:%S} UTC)"
+    fig = go.Figure(layout=layout_of(since, (0, max(record.timeline.end_s, 1.0)), total_px))
     below_px = total_px - TOP_PX - BOTTOM_PX
     plot_px = float(below_px)
     below_px -= LANE_PX
@@ -134,17 +135,23 @@ def figure(record: Record) -> go.Figure:
     for number, row in enumerate(rows, 2):
         top_px = below_px - GAP_PX
         below_px = top_px - row.height_px
-        _add_chart(fig, number, row, (max(0.0, below_px / plot_px), top_px / plot_px))
+        add_chart(fig, number, row, (max(0.0, below_px / plot_px), top_px / plot_px))
     _shade(fig, record)
     return fig
 
 
-def _layout(record: Record, height_px: int) -> dict[str, Any]:
-    end_s = max(record.timeline.end_s, 1.0)
+def layout_of(time_axis: str, span_s: tuple[float, float], height_px: int) -> dict[str, Any]:
+    """Return a figure's layout: one time axis below all charts.
+
+    Args:
+        time_axis: What its seconds count from, in words.
+        span_s: What it shows at first; nothing lies before.
+        height_px: Of the whole figure.
+    """
     axis = {
-        "range": [0, end_s],
+        "range": list(span_s),
         "autorange": False,
-        "minallowed": 0,
+        "minallowed": span_s[0],
         "ticksuffix": " s",
         "showgrid": True,
         "zeroline": False,
@@ -157,7 +164,7 @@ def _layout(record: Record, height_px: int) -> dict[str, Any]:
         "spikesnap": "cursor",
         "spikethickness": 1,
         "spikedash": "solid",
-        "title": {"text": f"seconds since the start of the run ({record.timeline.origin:%H:%M:%S} UTC)", "standoff": 8},
+        "title": {"text": time_axis, "standoff": 8},
     }
     return {
         "template": "none",
@@ -239,19 +246,20 @@ def _victims_text(injection: Injection) -> str:
     names = [f"{v.get('kind', '')} {v.get('namespace', '')}/{v.get('name', '')}" for v in injection.victims]
     more = [f"… and {len(names) - VICTIMS_MAX} more"] if len(names) > VICTIMS_MAX else []
     lines = [
-        f"<b>{_plain(injection.fault)}</b>: {injection.loss.value}, {len(names)} of {injection.asked} victims",
-        *map(_plain, [*names[:VICTIMS_MAX], *more]),
-        f"effect {injection.effect.value}" + (f": {_plain(injection.reason)}" if injection.reason else ""),
+        f"<b>{plain(injection.fault)}</b>: {injection.loss.value}, {len(names)} of {injection.asked} victims",
+        *map(plain, [*names[:VICTIMS_MAX], *more]),
+        f"effect {injection.effect.value}" + (f": {plain(injection.reason)}" if injection.reason else ""),
     ]
     return "<br>".join(lines)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape what Plotly's text markup would read."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _add_chart(fig: go.Figure, number: int, row: Chart, domain: tuple[float, float]) -> None:
+def add_chart(fig: go.Figure, number: int, row: Chart, domain: tuple[float, float]) -> None:
+    """Add a chart as axis ``number``, over a part of the figure's height."""
     axis, legend = f"y{number}", f"legend{number}"
     axis_layout = {
         "domain": domain,
@@ -268,7 +276,7 @@ def _add_chart(fig: go.Figure, number: int, row: Chart, domain: tuple[float, flo
     place = {"orientation": "h", "x": 1, "xanchor": "right", "y": domain[1], "yanchor": "bottom", "yref": "paper"}
     fig.update_layout({f"yaxis{number}": axis_layout, legend: {**place, "bgcolor": "rgba(0,0,0,0)"}})
     fig.add_annotation(
-        text=f"<b>{_plain(row.title)}</b>",
+        text=f"<b>{plain(row.title)}</b>",
         x=0,
         xref="paper",
         xanchor="left",
@@ -300,11 +308,11 @@ def _value_range(row: Chart) -> dict[str, Any]:
 
 
 def _trace(line: Line, axis: str, legend: str, value: str) -> go.Scatter:
-    template = f"{_plain(line.name)}: {value}" + (" (%{customdata})" if line.notes else "")
+    template = f"{plain(line.name)}: {value}" + (" (%{customdata})" if line.notes else "")
     return go.Scatter(
         x=line.x,
         y=line.y,
-        name=_plain(line.name),
+        name=plain(line.name),
         yaxis=axis,
         legend=legend,
         mode="lines",
@@ -333,7 +341,7 @@ def _add_limit(fig: go.Figure, axis: str, text: str, value: float) -> None:
 def _add_reason(fig: go.Figure, number: int, reason: str, domain: tuple[float, float]) -> None:
     fig.add_trace(go.Scatter(x=[], y=[], yaxis=f"y{number}", showlegend=False))
     fig.add_annotation(
-        text=f"<i>{_plain(reason)}</i>",
+        text=f"<i>{plain(reason)}</i>",
         x=0.5,
         xref="paper",
         y=sum(domain) / 2,
@@ -349,9 +357,9 @@ def _shade(fig: go.Figure, record: Record) -> None:
     """Shade every second phase faintly, each fault in red and each hole of a watch in grey, through all charts."""
     for n, phase in enumerate(_phases(record)):
         if n % 2:
-            _band(fig, phase.window.start_s, phase.window.end_s, "rgba(128,138,150,0.09)")
+            band(fig, phase.window.start_s, phase.window.end_s, "rgba(128,138,150,0.09)")
     for injection in record.timeline.injections():
-        _band(fig, injection.window.start_s, injection.window.end_s, "rgba(214,69,69,0.16)")
+        band(fig, injection.window.start_s, injection.window.end_s, "rgba(214,69,69,0.16)")
         fig.add_shape(
             type="line",
             x0=injection.window.start_s,
@@ -366,10 +374,11 @@ def _shade(fig: go.Figure, record: Record) -> None:
     for event in record.timeline.of("watch"):
         if event.detail.get("state") in {"hole", "lost"}:
             gap_s = float(event.detail.get("gap_s") or 1.0)
-            _band(fig, max(0.0, event.t_s - gap_s), event.t_s, "rgba(128,128,128,0.35)")
+            band(fig, max(0.0, event.t_s - gap_s), event.t_s, "rgba(128,128,128,0.35)")
 
 
-def _band(fig: go.Figure, start_s: float, end_s: float, colour: str) -> None:
+def band(fig: go.Figure, start_s: float, end_s: float, colour: str) -> None:
+    """Shade a span of time through all charts."""
     fig.add_shape(
         type="rect",
         x0=start_s,
