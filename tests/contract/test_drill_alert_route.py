@@ -1,0 +1,179 @@
+"""The alert route against a real Alertmanager, configured as on the local testbed, and a drill's real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from harness.announce_http import AlertmanagerSilences, Peer
+from harness.drill.alert_route import ROUTE_TEST, Acknowledgements, Route, RouteTests, check_receiver, check_route
+from harness.drill.web.access import WebSecrets
+from harness.drill.web.server import Serving, serve
+from harness.drivers.system_clock import RealClock
+from harness.model.drill import DrillError, DrillState, Mark
+from testbed.controlplane.build import programs_dir
+from testbed.controlplane.console import Progress
+from testbed.controlplane.programs import FAMILIES
+from tests.contract.scraped import free_port
+from tests.unit.drill_desk import DeskTwin
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "pl4nted-webhook-token-of-a-test"
+WAIT_S = 30.0
+
+
+@dataclass
+class RoutedDesk(DeskTwin):
+    """A desk that keeps tests of the route apart, as a drill's session does."""
+
+    tests: RouteTests = field(default_factory=RouteTests)
+
+    def page(self, detail: Mapping[str, Any], by: str) -> None:
+        if not self.tests.took(detail):
+            super().page(detail, by)
+
+    def pages(self) -> list[tuple[str, str]]:
+        return [(entry.detail["alert"], entry.detail["state"]) for entry in self.drill().of("page")]
+
+
+@dataclass
+class World:
+    """An Alertmanager that sends to a port on which a drill may listen."""
+
+    route: Route
+    config: Path
+    programs: Path
+
+    def send(self, name: str, lasts_s: float = 300.0) -> None:
+        now = datetime.now(UTC)
+        labels = {"alertname": name, "severity": "page"}
+        alert = {"labels": labels, "annotations": {"summary": "Something is seen."}, "startsAt": now.isoformat()}
+        self.route.peer.send(
+            "POST", "/api/v2/alerts", [{**alert, "endsAt": (now + timedelta(seconds=lasts_s)).isoformat()}]
+        )
+
+    def drill(self, desk: DeskTwin, token: str = TOKEN) -> Serving:
+        return serve(desk, secrets=WebSecrets.random(webhook=token), port=self.route.port)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline_s, f"not within {WAIT_S:g} s"
+        time.sleep(0.1)
+
+
+def answers(url: str) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(url, timeout=2).ok
+        except requests.RequestException:
+            return False
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("alertmanager")
+    programs = programs_dir(FAMILIES["drill"], Progress())
+    port, webhook = free_port(), free_port()
+    (folder / "token").write_text(TOKEN)
+    env = {
+        **os.environ, "BIND_IP": "127.0.0.1", "PORT": str(port), "TMPDIR": str(folder),
+        "ALERTMANAGER_PROGRAM": str(programs / "alertmanager"),
+        "ALERTMANAGER_TEMPLATE": str(ROOT / "testbed/manifests/components/alerting/alertmanager.yaml.j2"),
+        "ALERTMANAGER_DATA_DIR": str(folder / "data"), "WEBHOOK_TOKEN_FILE": str(folder / "token"),
+        "DRILL_WEBHOOK_URL": f"http://127.0.0.1:{webhook}/hooks/alertmanager",
+    }  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "testbed.platform.alertmanager"], env=env, cwd=ROOT, stdout=log, stderr=log
+        )
+        try:
+            until(lambda: answers(f"http://127.0.0.1:{port}/-/ready") or process.poll() is not None)
+            assert process.poll() is None, (folder / "log").read_text()
+            peer = Peer("alertmanager", f"http://127.0.0.1:{port}")
+            yield World(Route(peer, "drill", TOKEN, "127.0.0.1", webhook), folder / "alertmanager.yaml", programs)
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+@pytest.fixture
+def desk() -> RoutedDesk:
+    found = RoutedDesk()
+    found.go(DrillState.RUNNING)
+    return found
+
+
+def test_its_own_checker_accepts_the_configuration(world: World) -> None:
+    command = [str(world.programs / "amtool"), "check-config", str(world.config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_test_alert_reaches_the_drill_and_is_no_page_of_it(world: World, desk: RoutedDesk) -> None:
+    serving = world.drill(desk)
+    try:
+        check_route(world.route, desk.tests.arrived, RealClock.starting_now(), WAIT_S)
+    finally:
+        serving.close()
+    assert desk.pages() == []
+
+
+def test_a_receiver_of_another_name_is_refused(world: World) -> None:
+    with pytest.raises(DrillError, match=r"no receiver 'gameday-drill'; it has drill"):
+        check_receiver(replace(world.route, receiver="gameday-drill"))
+
+
+def test_a_drill_with_another_token_gets_no_test_and_is_refused(world: World, desk: RoutedDesk) -> None:
+    serving = world.drill(desk, "pl4nted-token-of-another-drill")
+    try:
+        with pytest.raises(DrillError, match="did not reach the drill's webhook within 3 s"):
+            check_route(world.route, desk.tests.arrived, RealClock.starting_now(), 3.0)
+    finally:
+        serving.close()
+
+
+def test_an_alert_is_a_page_and_a_persons_silence_acknowledges_it(world: World, desk: RoutedDesk) -> None:
+    seen = Acknowledgements(world.route, time.time() - 1)
+    serving = world.drill(desk)
+    try:
+        world.send("BacklogTooOld")
+        until(lambda: ("BacklogTooOld", "firing") in desk.pages())
+        AlertmanagerSilences(world.route.peer, ["alertname=BacklogTooOld"]).create("20261128-0800-e", time.time() + 60)
+        silence(world, "BacklogTooOld", "ana")
+        until(lambda: seen.tell(desk) or Mark.ACKNOWLEDGED in desk.drill().marks)
+    finally:
+        serving.close()
+    assert desk.drill().marks[Mark.ACKNOWLEDGED].by == "ana"
+    assert desk.pages().count(("BacklogTooOld", "acknowledged")) == 1
+    assert not [alert for alert, _ in desk.pages() if alert == ROUTE_TEST]
+
+
+def silence(world: World, alert: str, by: str) -> None:
+    """Silence as people do, with Alertmanager's own command."""
+    command = [str(world.programs / "amtool"), f"--alertmanager.url={world.route.peer.url}", "silence", "add"]
+    command += [f"--author={by}", "--comment=looking at it", "--duration=1m", f"alertname={alert}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_alert_that_ends_is_resolved(world: World, desk: RoutedDesk) -> None:
+    serving = world.drill(desk)
+    try:
+        world.send("GatewayErrors", lasts_s=4.0)
+        until(lambda: ("GatewayErrors", "firing") in desk.pages())
+        until(lambda: ("GatewayErrors", "resolved") in desk.pages())
+    finally:
+        serving.close()
