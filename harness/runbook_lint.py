@@ -199,22 +199,24 @@ def ensure_parses(command: click.Command, arguments: Sequence[str]) -> None:
     Raises:
         CommandError: It has no such command, option or value.
     """
-    rest, parent = list(arguments), None
+    rest = list(arguments)
     if {"-h", "--help"} & set(rest):
         return
     try:
-        while isinstance(command, click.Group):
-            context = click.Context(command, parent=parent, info_name=command.name)
-            _, rest, _ = command.make_parser(context).parse_args(rest)
-            found = command.get_command(context, rest[0]) if rest else None
+        context = command.make_context(command.name, rest)
+        while isinstance(context.command, click.Group):
+            name, *rest = _left_over(context)
+            found = context.command.get_command(context, name)
             if found is None:
-                raise CommandError(
-                    f"{command.name} has no command {rest[0] if rest else ''}".rstrip(), "see `gameday -h`"
-                )
-            command, parent, rest = found, context, rest[1:]
-        command.make_context(command.name, rest, parent=parent)
+                raise CommandError(f"{context.info_name} has no command {name}", "see `gameday -h`")
+            context = found.make_context(name, rest, parent=context)
     except click.ClickException as error:
         raise CommandError(error.format_message().replace("\n", " "), "see `gameday -h`") from None
+
+
+def _left_over(context: click.Context) -> list[str]:
+    """Return what a group has not taken itself: its command and the words after it, of which click keeps two lists."""
+    return [*getattr(context, "_protected_args", ()), *context.args]
 
 
 def _queries(page: Page, project: Project) -> Found:

@@ -72,7 +72,7 @@ def test_kinds_of_the_cluster_are_those_of_the_tables(run: Run) -> None:
     rows = run("kubectl api-resources --no-headers -o wide").output.splitlines()
     names = {row.split()[0] for row in rows}
     assert {"pods", "horizontalpodautoscalers", "networkpolicies", "endpointslices"} <= names
-    short = {row.split()[0]: row.split()[1].split(",") for row in rows if re.match(r"\S+ +[a-z,]+ +\S+/?v\d", row)}
+    short = {row.split()[0]: row.split()[1].split(",") for row in rows if re.match(r"\S+ +[a-z,]+ +(\S+/)?v\d", row)}
     for name in ("pods", "deployments", "services", "nodes", "horizontalpodautoscalers", "networkpolicies"):
         assert {kind_of(alias) for alias in short[name]} == {name}
 

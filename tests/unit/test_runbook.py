@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.errors import SpecError
+from harness.registries import PROJECT_DIR
 from harness.runbook import page_of, read_runbook, steps_of
 from harness.runbook_commands import Command
 
@@ -130,7 +131,7 @@ def test_any_text_is_read_or_told_with_lines_that_it_has(text: str) -> None:
     assert all(1 <= problem.line <= max(1, len(text.splitlines())) for problem in problems)
 
 
-@pytest.mark.parametrize("path", sorted(Path("runbooks").glob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((PROJECT_DIR / "runbooks").glob("*.md")), ids=lambda path: path.stem)
 def test_every_shipped_runbook_has_steps_with_commands_and_says_how_to_see_that_it_is_over(path: Path) -> None:
     found = read_runbook(path)
     assert len(found.steps) >= 5

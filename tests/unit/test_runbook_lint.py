@@ -146,7 +146,15 @@ def test_objects_are_only_held_against_manifests_that_have_their_kind(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "line", ["run trial --target local --seed 3", "testbed up --with keda", "recover --check", "halt -h", "--help"]
+    "line",
+    [
+        "run trial --target local --seed 3",
+        "testbed up --with keda",
+        "recover --check",
+        "drill trial --target local",
+        "halt -h",
+        "--help",
+    ],
 )
 def test_command_lines_of_gameday_are_read_by_its_own_parser(line: str) -> None:
     ensure_parses(gameday, line.split())
