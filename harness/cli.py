@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness import cli_deploy, cli_doctor, cli_init, cli_runbook, cli_runs, cli_safety, exits, registries
+from harness import cli_deploy, cli_doctor, cli_drill, cli_init, cli_runbook, cli_runs, cli_safety, exits, registries
 from harness.cli_options import SETTINGS, chosen_target, runs_option, settings_option, target_option
 from harness.cli_sabotage import sabotage_command
 from harness.client import CONTROL_SUFFIX, Job, RunClient, RunEnd
@@ -210,6 +210,7 @@ for _command in (
     *cli_doctor.COMMANDS,
     *cli_init.COMMANDS,
     *cli_deploy.COMMANDS,
+    *cli_drill.COMMANDS,
     *cli_safety.COMMANDS,
     *cli_runs.COMMANDS,
     *cli_runbook.COMMANDS,

@@ -78,7 +78,7 @@ class RunClient:
         environ: Mapping[str, str] | None = None,
         log: IO[bytes] | None = None,
     ) -> None:
-        """Start a run; ``environ`` replaces the conductor's environment, ``log`` takes what it says beside the stream."""
+        """Start a run; ``environ`` replaces the conductor's environment, ``log`` takes its standard error."""
         self._show = show
         self._process = subprocess.Popen(
             [sys.executable, "-m", "harness.conductor_main"],
@@ -98,7 +98,7 @@ class RunClient:
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # ValueError: closed, since its stream was read to the end
             return  # it ended already; `wait` tells how
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from harness.drill.books import Books
@@ -17,6 +17,7 @@ from harness.drill.curves import Curves
 from harness.drill.desk import Role
 from harness.drill.journal import Journal, Said
 from harness.drill.observed import Observed
+from harness.drill.people import may_be_shown
 from harness.drill.view import Shown, steady_text, view_of
 from harness.model.drill import Drill, DrillEnd, DrillError, DrillState, Entry, Mark, Origin
 from harness.runbook_commands import Command
@@ -36,21 +37,23 @@ class Given:
 
     Attributes:
         opened: Detail of the entry ``opened``.
-        hidden: ``experiment``, ``fault``, ``title``, ``answer``, ``nonce`` and ``runbook``: the reveal.
+        hidden: Detail of the entry ``revealed``.
         hints: From the weakest to the plainest.
         books: The runbook.
         execute: Runs commands.
         allow_changes: Whether commands may change the cluster.
         own_namespaces: Where the drill's own objects are; their workloads are not shown.
+        is_test: Whether a page only tests the alert route, and is none of the drill's.
     """
 
     opened: Mapping[str, Any]
-    hidden: Mapping[str, str]
+    hidden: Mapping[str, Any]
     hints: Sequence[str]
     books: Books
     execute: Execute
     allow_changes: bool = False
-    own_namespaces: frozenset[str] = field(default_factory=frozenset)
+    own_namespaces: frozenset[str] = frozenset()
+    is_test: Callable[[Mapping[str, Any]], bool] = lambda detail: False
 
 
 class Session:
@@ -65,7 +68,7 @@ class Session:
         self._journal, self._given, self._now_unix_s = journal, given, now_unix_s
         self._changed = threading.Condition(threading.RLock())
         self._number = 0
-        self._ours: list[Mapping[str, Any]] = []
+        self._kept: list[Mapping[str, Any]] = []
         self._debrief = ""
         self.seen = Observed(Curves(given.own_namespaces))
         if not journal.drill.entries:
@@ -130,6 +133,8 @@ class Session:
 
     def page(self, detail: Mapping[str, Any], by: str) -> None:
         """Take in a page; one that was acknowledged also marks, where that mark is still to be made."""
+        if self._given.is_test(detail):
+            return
         with self._changed:
             self._need_open()
             if detail.get("state") not in PAGE_STATES or not detail.get("alert"):
@@ -162,7 +167,7 @@ class Session:
             left = len(self._given.hints) - len(self.drill().of("hint"))
             hidden = {k: v for k, v in self._given.hidden.items() if k in {"experiment", "fault", "title", "answer"}}
             shown = Shown(
-                self.drill(), self.seen, self._given.books, hidden, tuple(self._ours), left, self._debrief,
+                self.drill(), self.seen, self._given.books, hidden, tuple(self._kept), left, self._debrief,
                 self._now_unix_s(),
             )  # fmt: skip
             return view_of(shown, role)
@@ -194,13 +199,15 @@ class Session:
                 self._say(("steady", DRILL, {"ok": self.seen.steady, "reason": steady_text(self.seen.steady)}))
 
     def act(self, detail: Mapping[str, Any]) -> None:
-        """Take in a change in the cluster; one of our own would be the answer, so only the facilitator sees it."""
+        """Take in a change in the cluster; one that may be our own is kept from all but the facilitator for now."""
         with self._changed:
-            if detail.get("origin") == Origin.GAMEDAY:
-                self._ours.append({"at_unix_s": self._now_unix_s(), **detail})
-                self._notify()
-            elif self.drill().end is None:
+            if self.drill().end is not None:
+                return
+            if may_be_shown(detail):
                 self._say(("action", "cluster", detail))
+            else:
+                self._kept.append({"at_unix_s": self._now_unix_s(), **detail})
+                self._notify()
 
     def trouble(self, message: str, remedy: str) -> None:
         """Say that something of the drill itself does not work; must name nothing that is hidden."""
@@ -220,10 +227,13 @@ class Session:
                 self._say(("state", DRILL, {"state": DrillState.ENDING.value}))
 
     def reveal(self) -> None:
-        """Open the seal."""
+        """Open the seal, and write down whose changes could not be told until now; ours are in the run's record."""
         with self._changed:
             if not self.drill().of("revealed"):
-                self._say(("revealed", DRILL, self._given.hidden))
+                unknown = [one for one in self._kept if one.get("origin") != Origin.GAMEDAY]
+                said: list[Said] = [("action", "cluster", one) for one in unknown]
+                self._say(*said, ("revealed", DRILL, self._given.hidden))
+                self._kept = []
 
     def end(self, end: DrillEnd, reason: str, run_dir: str, exit_status: int) -> None:
         """Write how it ended; once."""
@@ -241,9 +251,10 @@ class Session:
     # ----------------------------------------------------------------------------------------------------------------
 
     def _say(self, *said: Said) -> Sequence[Entry]:
-        entries = self._journal.append(*said)
-        self._notify()
-        return entries
+        with self._changed:
+            entries = self._journal.append(*said)
+            self._notify()
+            return entries
 
     def _notify(self) -> None:
         self._number += 1

@@ -9,7 +9,7 @@ from typing import Any
 from harness.drill.books import Books
 from harness.drill.desk import Role
 from harness.drill.observed import Observed
-from harness.model.drill import Drill, DrillState, Entry, Origin
+from harness.model.drill import Drill, DrillState, Entry
 
 HOLDS, LOST, UNKNOWN = "the steady state holds", "the steady state does not hold", "it cannot be told"
 
@@ -28,7 +28,7 @@ class Shown:
         seen: The run beneath it.
         books: The runbook.
         hidden: What the facilitator sees.
-        ours: Changes that the drill itself made, with their times; the facilitator's.
+        kept: Changes that may be the drill's own, with their times; the facilitator's.
         hints_left: How many hints are left.
         debrief: Its path below the drill's folder, or empty.
         now_unix_s: Wall clock.
@@ -38,7 +38,7 @@ class Shown:
     seen: Observed
     books: Books
     hidden: Mapping[str, str]
-    ours: Sequence[Mapping[str, Any]]
+    kept: Sequence[Mapping[str, Any]]
     hints_left: int
     debrief: str
     now_unix_s: float
@@ -67,7 +67,7 @@ def _open(shown: Shown) -> dict[str, Any]:
         "hints_left": shown.hints_left,
         "notes": [{"by": entry.by, **_dated(entry)} for entry in drill.of("note")],
         "pages": list(_all_dated(drill, "page")),
-        "actions": [one for one in _all_dated(drill, "action") if one.get("origin") != Origin.GAMEDAY],
+        "actions": list(_all_dated(drill, "action")),
         "troubles": list(_all_dated(drill, "trouble")),
         "runbook": _runbook(shown),
         "curves": shown.seen.curves.document(),
@@ -76,7 +76,7 @@ def _open(shown: Shown) -> dict[str, Any]:
 
 
 def _hidden(shown: Shown) -> dict[str, Any]:
-    actions = sorted([*_all_dated(shown.drill, "action"), *shown.ours], key=lambda one: float(one["at_unix_s"]))
+    actions = sorted([*_all_dated(shown.drill, "action"), *shown.kept], key=lambda one: float(one["at_unix_s"]))
     return {
         "hidden": dict(shown.hidden),
         "faults": list(shown.seen.fault_events),
@@ -111,5 +111,5 @@ def _runbook(shown: Shown) -> dict[str, Any]:
         for step in shown.books.steps
     ]
     revealed = next(iter(shown.drill.of("revealed")), None)
-    path = "" if revealed is None else str(revealed.detail.get("runbook", ""))
+    path = "" if revealed is None else ", ".join(revealed.detail["runbook"])
     return {"title": shown.books.title, "path": path, "steps": steps}
