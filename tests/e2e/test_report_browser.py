@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,6 @@ from tests.unit import stored_runs as runs
 
 pytestmark = pytest.mark.browser
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-OPTIONS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 LIMIT_MS = 20_000
 AXIS_RANGES = """() => Object.keys(document.getElementById('figure')._fullLayout)
     .filter(key => /^xaxis\\d*$/.test(key)).map(key => document.getElementById('figure')._fullLayout[key].range)"""
@@ -35,19 +29,6 @@ class Opened:
     url: str
     said: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium once, with a fresh profile (Playwright makes and removes it)."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(PROGRAMS)} is on PATH: apt-get install -y chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=list(OPTIONS), timeout=LIMIT_MS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -188,7 +188,7 @@ class DeskTwin:
 
     def _end(self, drill: Drill) -> dict[str, Any] | None:
         end = drill.end
-        return end and {"end": end.detail["end"], "reason": end.detail["reason"], "at_unix_s": end.at_unix_s}
+        return end and {"end": end.detail["end"], "reason": end.detail["reason"]}
 
 
 def running(**given: Any) -> DeskTwin:

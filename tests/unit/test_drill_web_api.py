@@ -259,6 +259,8 @@ def test_a_drill_that_is_over_takes_no_marks(client: FlaskClient, desk: DeskTwin
     desk.finish("time limit")
     answer = client.post("/api/mark", json={"mark": "detected"})
     assert answer.status_code == 409 and problem_of(answer) == f"detected: the drill is {DrillState.OVER}"
+    end = client.get("/api/view").json["end"]
+    assert end["end"] == "time limit" and end["at_unix_s"] > 0
 
 
 def test_only_the_sign_in_and_what_proves_itself_is_open() -> None:

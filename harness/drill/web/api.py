@@ -89,8 +89,10 @@ def name_of(body: ByBody) -> str:
 
 
 def page_view(desk: Desk, role: Role) -> dict[str, Any]:
-    """Return a role's view, and which commands were run; their outputs are asked for one by one."""
-    return {**desk.view(role), "role": role, "commands": _commands(desk)}
+    """Return a role's view, when it ended, and which commands were run; their outputs are asked for one by one."""
+    view, ended = desk.view(role), desk.drill().end
+    end = {**view["end"], "at_unix_s": ended.at_unix_s} if view["end"] and ended else view["end"]
+    return {**view, "end": end, "role": role, "commands": _commands(desk)}
 
 
 def _commands(desk: Desk) -> list[dict[str, Any]]:

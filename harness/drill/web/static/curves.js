@@ -31,8 +31,9 @@ function path(points, x, y) {
 
 function bounds(values, unit) {
   let low = Math.min(...values), high = Math.max(...values);
+  if (unit === "ratio" && low >= 0 && high <= 1) return [Math.min(low, 0.9), 1];
   if (low > 0 && low < high * 0.8) low = 0;
-  if (high === low) { high += unit === "ratio" ? 0.05 : 1; low = Math.max(0, low - (unit === "ratio" ? 0.05 : 1)); }
+  if (high === low) { high += 1; low = low === 0 ? 0 : low - 1; }
   return [low, high];
 }
 

@@ -4,7 +4,7 @@ import { $, draw, duration, make, moment, when } from "./parts.js";
 
 const STATES = {
   preparing: "Getting ready: nothing is broken yet.",
-  running: "Running. Say what you see.",
+  running: "Running: the fault may come at any moment, or is there.",
   ending: "Ending: everything is being taken back.",
   over: "Over.",
 };
@@ -60,13 +60,24 @@ export function marks(view) {
   $("steady").textContent = `The steady state ${told}${view.steady?.reason ? `: ${view.steady.reason}` : "."}`;
 }
 
+// One card for each alert: its state now, and since when it had which.
+function byAlert(pages) {
+  const found = new Map();
+  for (const page of pages) {
+    const key = JSON.stringify([page.source, page.alert, page.labels]);
+    found.set(key, [...(found.get(key) || []), page]);
+  }
+  return [...found.values()].sort((one, other) => other.at(-1).at_unix_s - one.at(-1).at_unix_s);
+}
+
 export function pages(view) {
-  draw("pages", [view.pages, view.began_unix_s], () => view.pages.length ? [...view.pages].reverse().map((page) => {
-    const severity = page.severity ? `${page.severity} · ` : "";
+  draw("pages", [view.pages, view.began_unix_s], () => view.pages.length ? byAlert(view.pages).map((all) => {
+    const page = all.at(-1), facts = [page.severity, page.source].filter(Boolean).join(" · ");
+    const states = all.flatMap((one, index) => [index ? " → " : "", `${one.state} `, when(one.at_unix_s, view.began_unix_s)]);
     return make("li", { class: `page ${page.state}` },
       make("p", {}, make("span", { class: "badge" }, page.state), " ", make("b", {}, page.alert)),
       page.summary && page.summary !== page.alert ? make("p", {}, page.summary) : null,
-      make("p", { class: "dim" }, when(page.at_unix_s, view.began_unix_s), ` · ${severity}${page.source}`));
+      make("p", { class: "dim" }, ...states, ` · ${facts}`));
   }) : [none("Nobody was paged yet.")]);
 }
 
