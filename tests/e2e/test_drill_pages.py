@@ -323,6 +323,7 @@ def test_a_full_page_fits_is_labelled_and_has_large_targets(
     busy(desk)
     seen = opened(context, serving.url_participants if role == "participants" else serving.url_facilitator)
     seen.shows("#curves figure", "success")
+    seen.shows(".markdown pre code", "sum(rate(")
     assert seen.page.evaluate(OVERFLOW) <= 0
     assert seen.page.evaluate(SMALL_TARGETS) == []
     assert seen.page.evaluate(NAMELESS) == []

@@ -35,14 +35,14 @@ STEPS: tuple[dict[str, Any], ...] = (
     {
         "step": "look",
         "title": "Look at the pods",
-        "text": "Which are pending, and since when?",
+        "text": "Which are `Pending`, and since when?\n\n```promql\nsum(rate(inference_shed_total[30s]))\n```",
         "commands": [{"command": READ, "changes": False}],
     },
     {"step": "events", "title": "Read the events", "text": "Newest last.", "commands": []},
     {
         "step": "free",
         "title": "Make room",
-        "text": "Only after you know who is in the way.",
+        "text": "Only after you know <script>alert(1)</script> who is [in the way](javascript:alert(1)).",
         "commands": [{"command": CHANGE, "changes": True}],
     },
 )
@@ -160,13 +160,16 @@ class DeskTwin:
             "pages": [{**e.detail, "at_unix_s": e.at_unix_s} for e in drill.of("page")],
             "actions": [{**e.detail, "at_unix_s": e.at_unix_s} for e in drill.of("action")],
             "troubles": [dict(e.detail) for e in drill.of("trouble")],
-            "runbook": {"title": "Inference", "path": opened["runbook"], "steps": self._steps(drill)},
+            "runbook": {"title": "Runbook", "path": opened["runbook"], "steps": self._steps(drill)},
             "curves": self.curves,
             "debrief": self.debrief,
         }
         if role is Role.FACILITATOR:
-            view |= {"hidden": HIDDEN, "faults": [{"t_s": 61.2, "kind": "fault_started", "subject": HIDDEN["fault"]}]}
+            view |= {"hidden": HIDDEN, "faults": [self._fault_event()]}
         return view
+
+    def _fault_event(self) -> dict[str, Any]:
+        return {"at_unix_s": self.now(), "kind": "fault", "subject": HIDDEN["fault"], "detail": {"edge": "start"}}
 
     def _check_running(self, what: str) -> None:
         state = self.drill().state

@@ -136,6 +136,12 @@ def test_steps_are_ticked_and_skipped(client: FlaskClient) -> None:
     assert client.post("/api/step", json={"step": "dance", "done": True}).status_code == 409
 
 
+def test_a_steps_markdown_is_html_without_any_markup_of_its_own(client: FlaskClient) -> None:
+    first, _, last = (step["html"] for step in client.get("/api/view").json["runbook"]["steps"])
+    assert "<code>Pending</code>" in first and 'class="language-promql"' in first
+    assert "&lt;script&gt;" in last and "<script" not in last and "<a" not in last
+
+
 def test_a_command_is_run_and_its_output_asked_for_later(client: FlaskClient) -> None:
     said = client.post("/api/command", json={"step": "look", "number": 1, **ANA})
     assert said.json["output"] == OUTPUT and said.json["exit_status"] == 0

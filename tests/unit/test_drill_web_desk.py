@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from harness.drill.books import Books
 from harness.drill.desk import Desk, Role
+from harness.drill.journal import Journal
+from harness.drill.session import Given, Session
 from harness.model.drill import DrillError, DrillState, Mark
-from tests.unit.drill_desk import STEPS, DeskTwin, running
+from harness.runbook import Step
+from harness.runbook_commands import Command
+from harness.runbook_run import CommandResult
+from tests.unit.drill_desk import HIDDEN, HINTS, OPENED, OUTPUT, STEPS, DeskTwin, running
 from tests.unit.drill_web import WORDS
 
 VIEW_KEYS = {
@@ -22,10 +29,24 @@ PAGE = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def desk() -> Desk:
+def session(folder: Path) -> Desk:
+    """Return a real drill's session that runs, over a journal on disk; no cluster is behind it."""
+    steps = tuple(
+        Step(
+            one["step"], one["title"], one["text"], tuple(Command(c["command"], c["changes"]) for c in one["commands"])
+        )
+        for one in STEPS
+    )
+    given = Given(OPENED, HIDDEN, HINTS, Books("Runbook", steps), lambda line: CommandResult(0, OUTPUT, 0.2))
+    session = Session(Journal(folder, environ={}), given)
+    session.take({"m": "event", "t_s": 0.0, "kind": "phase", "subject": "inject", "detail": {"edge": "start"}})
+    return session
+
+
+@pytest.fixture(params=["twin", "session"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
     """Return a desk whose drill runs."""
-    return running()
+    return running() if request.param == "twin" else session(tmp_path)
 
 
 @pytest.mark.parametrize("role", tuple(Role))
@@ -65,6 +86,18 @@ def test_an_acknowledged_page_marks_once_and_implies_what_comes_before(desk: Des
         desk.page({**PAGE, "state": "acknowledged", "event": event}, "bo")
     marks = desk.drill().marks
     assert set(marks) == {Mark.DETECTED, Mark.ACKNOWLEDGED} and marks[Mark.DETECTED].detail["implied"]
+
+
+def test_hints_steps_notes_and_commands_are_seen_in_the_view(desk: Desk) -> None:
+    assert desk.hint("ana") == HINTS[0]
+    desk.note("the queue grows", "ana")
+    desk.step("events", False, "bo")
+    assert desk.run_command("look", 1, "ana")["output"] == OUTPUT
+    view = desk.view(Role.PARTICIPANT)
+    assert view["hints"] == [HINTS[0]] and view["hints_left"] == len(HINTS) - 1
+    assert view["notes"][0]["text"] == "the queue grows" and view["notes"][0]["by"] == "ana"
+    assert [step["done"] for step in view["runbook"]["steps"]] == [None, False, None]
+    assert [entry.detail["step"] for entry in desk.drill().of("command")] == ["look"]
 
 
 def test_the_safety_stop_may_be_pulled_twice(desk: Desk) -> None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from harness.drill.desk import Desk, Role
 from harness.drill.web.access import Caller
 from harness.drill.web.answers import Body, Line, Refused, Words, body_as, entry_json
+from harness.drill.web.step_text import with_html
 from harness.model.drill import Entry, Mark
 
 RESERVED = frozenset({"facilitator", "participants", "alertmanager", "pagerduty", "opsgenie", "cluster", "drill"})
@@ -92,7 +93,8 @@ def page_view(desk: Desk, role: Role) -> dict[str, Any]:
     """Return a role's view, when it ended, and which commands were run; their outputs are asked for one by one."""
     view, ended = desk.view(role), desk.drill().end
     end = {**view["end"], "at_unix_s": ended.at_unix_s} if view["end"] and ended else view["end"]
-    return {**view, "end": end, "role": role, "commands": _commands(desk)}
+    runbook = with_html(view["runbook"])
+    return {**view, "end": end, "runbook": runbook, "role": role, "commands": _commands(desk)}
 
 
 def _commands(desk: Desk) -> list[dict[str, Any]]:

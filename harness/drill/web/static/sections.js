@@ -105,7 +105,8 @@ export function drawCurves(view) {
 
 export function runbook(view, act) {
   const { runbook, commands, state } = view;
-  $("runbook-title").textContent = runbook?.title ? `Runbook: ${runbook.title}` : "Runbook";
+  const title = runbook?.title || "Runbook";
+  $("runbook-title").textContent = title.startsWith("Runbook") ? title : `Runbook: ${title}`;
   draw("steps", [runbook, commands, state, view.began_unix_s], () => runbook?.steps?.length
     ? runbook.steps.map((step, index) => stepOf(step, index, view, act))
     : [none("There is none.")]);
@@ -119,9 +120,16 @@ function stepOf(step, index, view, act) {
   }, text);
   return make("li", { class: `step ${told}` },
     make("p", {}, make("b", {}, step.title), " ", make("span", { class: "badge" }, told)),
-    step.text ? make("p", { class: "text" }, step.text) : null,
+    step.html ? markup(step.html) : null,
     ...step.commands.map((command, at) => commandOf(step, command, `${index}-${at}`, at + 1, view, act)),
     make("div", { class: "row" }, tell(true, "Done"), tell(false, "Skip")));
+}
+
+// The one place where markup is taken: the server made it of Markdown, with raw HTML off.
+function markup(html) {
+  const holder = make("div", { class: "markdown" });
+  holder.innerHTML = html;
+  return holder;
 }
 
 function commandOf(step, command, name, number, view, act) {
@@ -147,12 +155,11 @@ export function secret(view) {
   if (!$("hidden") || !view.hidden) return;
   draw("hidden", view.hidden, () => Object.entries(view.hidden).flatMap(([name, value]) =>
     [make("dt", {}, name), make("dd", {}, String(value))]));
-  draw("faults", view.faults, () => (view.faults || []).length ? view.faults.map((fault) =>
-    make("li", {}, make("code", {}, typeof fault === "string" ? fault : faultText(fault)))) : [none("Nothing yet.")]);
+  draw("faults", view.faults, () => view.faults?.length
+    ? view.faults.map((fault) => faultOf(fault, view.began_unix_s))
+    : [none("Nothing yet.")]);
 }
 
-function faultText(fault) {
-  const { t_s, kind, subject, detail, ...rest } = fault;
-  const parts = [t_s === undefined ? "" : `+${Number(t_s).toFixed(1)} s`, kind, subject];
-  return [...parts, JSON.stringify(detail ?? rest)].filter(Boolean).join(" ");
+function faultOf({ at_unix_s: at, kind, subject, detail }, began) {
+  return make("li", {}, at === undefined ? null : when(at, began), ` ${kind} ${subject} `, make("code", {}, JSON.stringify(detail ?? {})));
 }
