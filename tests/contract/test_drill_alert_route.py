@@ -6,17 +6,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from harness.announce_http import AlertmanagerSilences, Peer
-from harness.drill.alert_route import ROUTE_TEST, Acknowledgements, Route, RouteTests, check_receiver, check_route
+from harness.drill.alert_route import ROUTE_TEST, Acknowledgements, Route, check_receiver, check_route
 from harness.drill.web.access import WebSecrets
 from harness.drill.web.server import Serving, serve
 from harness.drivers.system_clock import RealClock
@@ -24,26 +23,13 @@ from harness.model.drill import DrillError, DrillState, Mark
 from testbed.controlplane.build import programs_dir
 from testbed.controlplane.console import Progress
 from testbed.controlplane.programs import FAMILIES
+from tests.contract.routed_desk import RoutedDesk
 from tests.contract.scraped import free_port
 from tests.unit.drill_desk import DeskTwin
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "pl4nted-webhook-token-of-a-test"
 WAIT_S = 30.0
-
-
-@dataclass
-class RoutedDesk(DeskTwin):
-    """A desk that keeps tests of the route apart, as a drill's session does."""
-
-    tests: RouteTests = field(default_factory=RouteTests)
-
-    def page(self, detail: Mapping[str, Any], by: str) -> None:
-        if not self.tests.took(detail):
-            super().page(detail, by)
-
-    def pages(self) -> list[tuple[str, str]]:
-        return [(entry.detail["alert"], entry.detail["state"]) for entry in self.drill().of("page")]
 
 
 @dataclass
