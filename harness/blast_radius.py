@@ -19,7 +19,10 @@ Facts = Mapping[str, Sequence[Fact]]
 F = TypeVar("F", bound=Fact)
 _SLACK = 1e-9
 _WORKLOADS = frozenset({"Deployment", "StatefulSet"})
-_PLAIN = frozenset({"APIService", "ConfigMap", "CronJob", "Job", "FlowSchema", "PriorityLevelConfiguration"})
+_PLAIN = frozenset({
+    "APIService", "ConfigMap", "CronJob", "Job", "FlowSchema", "PriorityLevelConfiguration", "HorizontalPodAutoscaler",
+    "NetworkPolicy",
+})  # fmt: skip
 """Kinds of objects that hold no pods: what they are is said by the fault that names them."""
 
 

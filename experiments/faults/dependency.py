@@ -34,11 +34,11 @@ class Scale:
     ) -> Selected:
         """Find the workload; one that an autoscaler owns would be scaled back at once."""
         del seed_text, target
-        ref = _workload_ref(arguments)
+        ref = workload_ref(arguments)
         found = actor.get(ref)
         if found is None:
             raise TargetError(f"there is no {ref}")
-        owner = _autoscaler_of(actor, ref)
+        owner = autoscaler_of(actor, ref)
         if owner:
             raise TargetError(f"{ref} is scaled by {owner}, which would undo the fault")
         replicas, wanted = found["spec"].get("replicas", 1), int(arguments.get("replicas", 0))
@@ -50,13 +50,13 @@ class Scale:
         """Scale it."""
         yield from ()
         wanted = int(work.arguments.get("replicas", 0))
-        work.change(_workload_ref(work.arguments), {"/spec/replicas": wanted})
+        work.change(workload_ref(work.arguments), {"/spec/replicas": wanted})
         return Deed(work.selected.victims, "", (("replicas", wanted),))
 
     def prove(self, work: Work, deed: Deed) -> Steps[Evidence]:
         """Wait until exactly as many pods of it are Ready as asked for, or fewer where it was scaled down."""
         del deed
-        ref, wanted = _workload_ref(work.arguments), int(work.arguments.get("replicas", 0))
+        ref, wanted = workload_ref(work.arguments), int(work.arguments.get("replicas", 0))
         spec = work.selected.found["spec"]
         selector, up = spec.get("selector"), wanted > int(spec.get("replicas", 1))
 
@@ -72,13 +72,15 @@ class Scale:
         return (yield from wait_for(work.context, look, work.evidence_limit_s))
 
 
-def _workload_ref(arguments: Mapping[str, Any]) -> ObjectRef:
+def workload_ref(arguments: Mapping[str, Any]) -> ObjectRef:
+    """Return the workload that arguments name by ``namespace``, ``name`` and, unless it is a Deployment, ``kind``."""
     return ObjectRef(
         "apps/v1", str(arguments.get("kind", "Deployment")), str(arguments["name"]), str(arguments["namespace"])
     )
 
 
-def _autoscaler_of(actor: ClusterActor, ref: ObjectRef) -> str:
+def autoscaler_of(actor: ClusterActor, ref: ObjectRef) -> str:
+    """Return the autoscaler that owns a workload's replicas, or nothing."""
     kinds = [("autoscaling/v2", "HorizontalPodAutoscaler")]
     if actor.serves("keda.sh/v1alpha1", "ScaledObject"):
         kinds.append(("keda.sh/v1alpha1", "ScaledObject"))

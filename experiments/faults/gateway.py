@@ -6,15 +6,15 @@ written proves nothing: Envoy's counters of what it injected must rise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.faults.context import FaultContext, Steps
+from experiments.faults import counters
+from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
-from harness.model.errors import PortError
 from harness.model.fault import Effect, Loss, ObjectRef, Permission
 from harness.model.pointer import escape
 from harness.model.restoration import SWITCH_CONFIG_MAP as CONFIG_MAP
@@ -51,13 +51,13 @@ class GatewayFault:
                 raise TargetError(f"{ref} has {_key(arguments, key)} at {present} already")
         data = found.get("data") or {}
         undo = tuple(f"{ref}: {key} back to {data.get(key, 'nothing')}" for key in wanted)
-        return Selected(1, victims_of([found]), undo, _doubts(target))
+        return Selected(1, victims_of([found]), undo, counters.doubts(target, SIGNAL))
 
     def act(self, work: Work) -> Steps[Deed]:
         """Remember the counters, then switch it on."""
         before = _reading(work)
         if isinstance(before, Mapping) and any(before.values()):
-            yield _next_scrape_s(work)
+            yield counters.next_scrape_s(work.context)
             before = _reading(work)
         values = {f"/data/{escape(key)}": value for key, value in _wanted(work.arguments).items()}
         work.change(_switch(work.arguments), values)
@@ -70,7 +70,8 @@ class GatewayFault:
         before, asked = deed.found, [what for key, what in PERCENTAGES.items() if work.arguments.get(key)]
 
         def look() -> tuple[bool, str]:
-            rises = {what: _rise(before, _counters(work.context, work.arguments), what) for what in asked}
+            after = counters.present(work.context, SIGNAL, _mine(work.arguments))
+            rises = {what: _rise(before, after, what) for what in asked}
             told = ", ".join(f"{rise:g} {what}" for what, rise in rises.items())
             return all(rises.values()), f"Envoy injected {told} at {work.arguments['part']}"
 
@@ -93,49 +94,21 @@ def _wanted(arguments: Mapping[str, Any]) -> dict[str, str]:
     return {_key(arguments, key): str(int(arguments[key])) for key in _KEYS if key in arguments}
 
 
-def _doubts(target: Target | None) -> tuple[str, ...]:
-    """Say beforehand what would leave the fault without a proof."""
-    if target is not None and SIGNAL not in target.signals:
-        return (f"it cannot be proven: the target's query pack has no signal {SIGNAL}",)
-    if target is not None and (target.prometheus_token_env or target.prometheus_password_env):
-        return ("it cannot be proven: faults are not given the credentials of the metrics store",)
-    return ()
-
-
-def _reading(work: Work) -> Mapping[str, float] | str:
+def _reading(work: Work) -> counters.Readings | str:
     """Return the counters of the part before the deed, or why none can prove it."""
-    context = work.context
-    if context.metrics is None:
-        return "no metrics source proves it"
-    if context.target is None or SIGNAL not in context.target.signals:
-        return f"no metrics source proves it: the target's query pack has no signal {SIGNAL}"
-    try:
-        found = _counters(context, work.arguments)
-    except PortError as error:
-        return f"no metrics source proves it: {error}"
+    found = counters.reading(work.context, SIGNAL, _mine(work.arguments))
     return found or f"no metrics source proves it: {SIGNAL} knows nothing of {_manager(work.arguments)}"
 
 
-def _next_scrape_s(work: Work) -> float:
-    """Return how long until what an earlier fault injected last is in the store: it must not be taken for ours."""
-    return 1.5 * work.context.target.scrape_interval_s if work.context.target is not None else 0.0
+def _mine(arguments: Mapping[str, Any]) -> Callable[[str], bool]:
+    label = f'envoy_http_conn_manager_prefix="{_manager(arguments)}"'
+    return lambda labels: label in labels
 
 
-def _counters(context: FaultContext, arguments: Mapping[str, Any]) -> dict[str, float]:
-    """Return the counters of one part, by their labels."""
-    if context.metrics is None or context.target is None:
-        raise AssertionError("unreachable: `_reading` looked")
-    mine = f'envoy_http_conn_manager_prefix="{_manager(arguments)}"'
-    found = context.metrics.instant(context.target.signals[SIGNAL])
-    return {labels: value for labels, value in found.items() if mine in labels}
-
-
-def _rise(before: Mapping[str, float], after: Mapping[str, float], what: str) -> float:
-    """Return how many faults were injected between two readings; a counter that fell began anew from 0."""
+def _rise(before: counters.Readings, after: counters.Readings, what: str) -> float:
+    """Return how many faults of a kind were injected between two readings."""
     name = f'__name__="envoy_http_fault_{what}_injected"'
-    mine = {labels: value for labels, value in after.items() if name in labels}
-    return sum(value - (before.get(labels, 0.0) if value >= before.get(labels, 0.0) else 0.0)
-               for labels, value in mine.items())  # fmt: skip
+    return counters.rise(before, {labels: value for labels, value in after.items() if name in labels})
 
 
 def gateway_fault(**arguments: Any) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from typing import Any
 
 from experiments.faults.context import FaultError, Steps
 from experiments.faults.definition import Fault, perform
+from experiments.faults.dependency import autoscaler_of, workload_ref
 from experiments.faults.evidence import LOOK_EVERY_S, Evidence, wait_for
 from experiments.faults.gpu_plan import device_count, free_devices, unschedulable_message
-from experiments.faults.helper_pods import helper_name, waiting_pod
+from experiments.faults.helper_pods import helper_name, helper_role, waiting_pod
 from experiments.faults.nodes import node_ref, pods_on
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
 from experiments.faults.targets import TargetError
 from harness.model.fault import Effect, Loss, ObjectRef, Permission
 from harness.model.pointer import escape
-from harness.model.selector import parse_selector, selector_text
+from harness.model.selector import parse_selector, selector_text, selects
 from harness.model.target import Target
 from harness.ports import ClusterActor
 
@@ -79,8 +80,11 @@ class GpuExhaustion:
             if backend == "unplug"
             else (f"{free} helper pods in {target.system_namespace} are deleted",)
         )
+        wanting = _wanting(actor, arguments)
         notes = tuple(f"{one.name}: {one.free} of {one.total} {resource} are free" for one in found)
-        return Selected(len(found), victims_of([one.node for one in found]), undo, notes, found)
+        victims = victims_of([*(one.node for one in found), *wanting])
+        undo += tuple(f"{workload_ref(arguments['demand'])}: replicas back to {w['spec']['replicas']}" for w in wanting)
+        return Selected(len(victims), victims, undo, notes, found)
 
     def act(self, work: Work) -> Steps[Deed]:
         """Take the devices, then ask for one more."""
@@ -99,13 +103,20 @@ class GpuExhaustion:
             held = yield from wait_for(work.context, lambda: _bound(work, deed.found), work.evidence_limit_s)
             if held.effect is not Effect.CONFIRMED:
                 return held
+        if "demand" in work.arguments:
+            demand = work.arguments["demand"]
+            work.change(workload_ref(demand), {"/spec/replicas": int(demand["replicas"])})
         canary = work.create(
-            waiting_pod(_name(work, "canary", 1), "canary", _target(work), resources={_resource(work): "1"})
+            waiting_pod(
+                _name(work, "canary", 1), _role(work, "canary"), _target(work), resources={_resource(work): "1"}
+            )
         )
         ref = _pod_ref(canary)
         evidence = yield from _refused(work, ref)
         work.context.actor.delete(ref, str(canary["metadata"]["uid"]), 0)  # else it would take the first free device
-        return evidence
+        if "demand" not in work.arguments or evidence.effect is not Effect.CONFIRMED:
+            return evidence
+        return (yield from wait_for(work.context, lambda: _demand_waits(work), work.evidence_limit_s))
 
 
 def _target(work: Work) -> Target:
@@ -120,6 +131,10 @@ def _resource(work: Work) -> str:
 
 def _name(work: Work, role: str, number: int) -> str:
     return helper_name(work.context.run_id, work.plan.name, role, number)
+
+
+def _role(work: Work, role: str) -> str:
+    return helper_role(work.context.run_id, role)
 
 
 def _pod_ref(pod: Json) -> ObjectRef:
@@ -169,7 +184,7 @@ def _hold(work: Work, image: str) -> int:
         for _ in range(one.free):
             number += 1
             pod = waiting_pod(
-                _name(work, "hold", number), "hold", _target(work), resources=resources, node=one.node,
+                _name(work, "hold", number), _role(work, "hold"), _target(work), resources=resources, node=one.node,
                 priority_class=str(work.arguments.get("priority_class", "")), image=image,
             )  # fmt: skip
             work.create(pod)
@@ -182,6 +197,33 @@ def _bound(work: Work, held: int) -> tuple[bool, str]:
     pods = [p for p in work.context.actor.find("v1", "Pod", namespace) if p["metadata"]["name"] in names]
     running = sum((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
     return running == held, f"{running} of {held} holding pods run"
+
+
+def _wanting(actor: ClusterActor, arguments: Mapping[str, Any]) -> tuple[Json, ...]:
+    """Return the workload that is to need more devices than there are, if the file names one."""
+    if "demand" not in arguments:
+        return ()
+    ref, wanted = workload_ref(arguments["demand"]), int(arguments["demand"]["replicas"])
+    found = actor.get(ref)
+    if found is None:
+        raise TargetError(f"demand: there is no {ref}")
+    owner = autoscaler_of(actor, ref)
+    if owner:
+        raise TargetError(f"demand: {ref} is scaled by {owner}, which would undo it")
+    if int(found["spec"].get("replicas", 1)) >= wanted:
+        raise TargetError(f"demand: {ref} has {found['spec'].get('replicas', 1)} replicas already")
+    return (found,)
+
+
+def _demand_waits(work: Work) -> tuple[bool, str]:
+    """Tell whether a pod of the workload that needs more is refused for lack of the resource."""
+    demand = work.arguments["demand"]
+    ref, wanted = workload_ref(demand), f"Insufficient {_resource(work)}"
+    selector = ((work.context.actor.get(ref) or {}).get("spec") or {}).get("selector")
+    pods = work.context.actor.find("v1", "Pod", ref.namespace)
+    mine = [pod for pod in pods if selects(selector, pod["metadata"].get("labels") or {})]
+    waiting = sum(wanted in unschedulable_message(pod) for pod in mine)
+    return waiting > 0, f"{waiting} of {len(mine)} pods of {ref} stay Pending: {wanted}"
 
 
 def _refused(work: Work, ref: ObjectRef) -> Steps[Evidence]:
@@ -207,7 +249,7 @@ def exhaust_gpus(**arguments: Any) -> dict[str, Any]:
     Args:
         **arguments: ``backend``: ``hold`` (pods take all free devices, at ``priority_class``), ``unplug`` (capacity and
             allocatable to ``keep``), ``vram`` (a CUDA program of ``image`` on each free device); ``resource``;
-            ``nodes`` (labels).
+            ``nodes`` (labels); ``demand``: a workload (``namespace``, ``name``, ``replicas``) that then needs more.
 
     Returns:
         Victims, effect and reason.
@@ -221,12 +263,23 @@ def _needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
     pods = tuple(Permission(verb, "pods", "", "", system) for verb in ("create", "get", "list", "delete"))
     nodes = (Permission("list", "nodes"), Permission("get", "nodes"), Permission("list", "pods"))
     status = (Permission("patch", "nodes", "", "status"),) if arguments.get("backend") == "unplug" else ()
-    return (*nodes, *status, *pods)
+    return (*nodes, *status, *pods, *_demand_needs(arguments, scalers=True))
+
+
+def _demand_needs(arguments: Mapping[str, Any], *, scalers: bool) -> tuple[Permission, ...]:
+    if "demand" not in arguments:
+        return ()
+    namespace = str(arguments["demand"]["namespace"])
+    mine = tuple(Permission(verb, "deployments", "apps", "", namespace) for verb in ("get", "patch"))
+    kinds = (("horizontalpodautoscalers", "autoscaling"), ("scaledobjects", "keda.sh"))
+    looks = tuple(Permission("list", plural, group, "", namespace) for plural, group in kinds)
+    return (*mine, *looks) if scalers else mine
 
 
 def _undo_needs(arguments: Mapping[str, Any]) -> tuple[Permission, ...]:
     system = "gameday-system"
     pods = tuple(Permission(verb, "pods", "", "", system) for verb in ("get", "delete"))
+    pods += _demand_needs(arguments, scalers=False)
     if arguments.get("backend") != "unplug":
         return pods
     return (*pods, Permission("get", "nodes"), Permission("patch", "nodes"), Permission("patch", "nodes", "", "status"))
@@ -251,6 +304,17 @@ EXHAUST_GPUS = Fault(
             "priority_class": {"type": "string", "minLength": 1, "description": "PriorityClass of the holding pods"},
             "keep": {"type": "integer", "minimum": 0, "description": "devices that stay (unplug; 0)"},
             "image": {"type": "string", "minLength": 1, "description": "CUDA program that takes the memory (vram)"},
+            "demand": {
+                "type": "object",
+                "description": "a Deployment that is scaled up then, and must wait for a device",
+                "properties": {
+                    "namespace": {"type": "string", "minLength": 1, "description": "its namespace"},
+                    "name": {"type": "string", "minLength": 1, "description": "its name"},
+                    "replicas": {"type": "integer", "minimum": 1, "description": "how many it then asks for"},
+                },
+                "required": ["namespace", "name", "replicas"],
+                "additionalProperties": False,
+            },
         },
         "required": ["backend"],
         "additionalProperties": False,

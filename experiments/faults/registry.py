@@ -12,8 +12,11 @@ from experiments.faults.gateway import GATEWAY_FAULT
 from experiments.faults.gpu import EXHAUST_GPUS
 from experiments.faults.job import RUN_JOB
 from experiments.faults.mesh import LITMUS_CHAOS, MESH_CHAOS
+from experiments.faults.misconfigure import PIN_AUTOSCALER
+from experiments.faults.network import CUT_NETWORK
 from experiments.faults.node_loss import LOSE_NODES, RECLAIM_SPOT_NODES
 from experiments.faults.pod import DELETE_PODS, EVICT_PODS, KILL_PODS
+from experiments.faults.rollout import BREAK_ROLLOUT
 from experiments.faults.throttling import THROTTLE_API
 
 FAULTS: Mapping[str, PodFault | Fault] = {
@@ -33,6 +36,9 @@ FAULTS: Mapping[str, PodFault | Fault] = {
         METRICS_BLACKOUT,
         GATEWAY_FAULT,
         THROTTLE_API,
+        PIN_AUTOSCALER,
+        BREAK_ROLLOUT,
+        CUT_NETWORK,
         MESH_CHAOS,
         LITMUS_CHAOS,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from harness.fakes.cluster import SimulatedCluster
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches
-from harness.fakes.workloads import SimWorkload
+from harness.fakes.workloads import SimScaler, SimWorkload
 from harness.model.facts import HpaFact, ScaledObjectFact
 
 SYNC_S = 5.0
@@ -55,8 +55,7 @@ class SimHpa:
     name: str
     switches: Switches
     sees: Callable[[], bool] = lambda: True
-    minimum: int = 3
-    maximum: int = 12
+    bounds: SimScaler = field(default_factory=SimScaler)
     uid: str = ""
     _next_s: float = SYNC_PHASE_S
     _cpu_mark_s: float = 0.0
@@ -67,6 +66,7 @@ class SimHpa:
     def __post_init__(self) -> None:
         """Show itself."""
         self.uid = self.cluster.new_uid()
+        self.cluster.scalers[self.uid] = self.bounds
         self._publish(self.workload.replicas, 0)
 
     def step(self, now_s: float, cpu_s: float) -> None:
@@ -92,18 +92,19 @@ class SimHpa:
     def _go_blind(self) -> None:
         """Hold what there is: without a metric the real controller changes nothing."""
         if self.switches.hpa_drops_blind:
-            self.workload.replicas = self.minimum
+            self.workload.replicas = self.bounds.minimum
         self._publish(self.workload.replicas, 0)
 
     def _ask(self, now_s: float, percent: int) -> None:
         current = self.workload.replicas
         ratio = percent / TARGET_PERCENT
         wanted = current if abs(ratio - 1) <= TOLERANCE_RATIO else math.ceil(current * ratio)
-        wanted = min(self.maximum, max(self.minimum, wanted))
-        desired = self._stabiliser.settle(now_s, wanted, current)
+        limited = wanted > self.bounds.maximum
+        wanted = min(self.bounds.maximum, max(self.bounds.minimum, wanted))
+        desired = min(self.bounds.maximum, self._stabiliser.settle(now_s, wanted, current))
         if not self.switches.hpa_dead and not self._holds_back(now_s, desired > current):
             self.workload.replicas = desired
-        self._publish(desired, percent)
+        self._publish(desired, percent, limited=limited)
 
     def _holds_back(self, now_s: float, wants_more: bool) -> bool:
         if not wants_more:
@@ -112,16 +113,17 @@ class SimHpa:
         self._wants_more_since_s = now_s if self._wants_more_since_s is None else self._wants_more_since_s
         return now_s - self._wants_more_since_s < self.switches.hpa_delay_s
 
-    def _publish(self, desired: int, percent: int) -> None:
+    def _publish(self, desired: int, percent: int, *, limited: bool = False) -> None:
         dead = self.switches.hpa_dead or not self.sees()
         self.cluster.publish(
             HpaFact(
                 self.uid, self.workload.namespace, self.name, target=f"Deployment/{self.workload.name}",
-                min_replicas=self.minimum, max_replicas=self.maximum, current_replicas=self.workload.replicas,
+                min_replicas=self.bounds.minimum, max_replicas=self.bounds.maximum,
+                current_replicas=self.workload.replicas,
                 desired_replicas=self.workload.replicas if dead else desired, cpu_target_percent=TARGET_PERCENT,
                 cpu_current_percent=None if dead else percent, able=True, active=not dead,
-                active_reason="FailedGetResourceMetric" if dead else "ValidMetricFound", limited=False,
-                down_stabilisation_s=STABILISATION_S,
+                active_reason="FailedGetResourceMetric" if dead else "ValidMetricFound",
+                limited=limited and not dead, down_stabilisation_s=STABILISATION_S,
             )
         )  # fmt: skip
 

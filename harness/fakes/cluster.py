@@ -16,8 +16,22 @@ from harness.fakes.jobs import WORK_S, SimJob
 from harness.fakes.nodes import BACK_S, EVICTED_S, NOTICED_S, PLATFORM_NODES, SimNode, new_node
 from harness.fakes.scheduling import PRIORITIES, Placed, closed, lacking, told, victims_for
 from harness.fakes.switches import Switches
-from harness.fakes.workloads import FROZEN, KILL, PROBED_S, RESTART_S, SimPdb, SimPod, SimWorkload, matches
-from harness.model.facts import Fact, PdbFact, PodFact, WorkloadFact
+from harness.fakes.workloads import (
+    FROZEN,
+    KILL,
+    PROBED_S,
+    RESTART_S,
+    SimPdb,
+    SimPod,
+    SimScaler,
+    SimWorkload,
+    matches,
+    pdb_fact,
+    rollout_step,
+    start_problem,
+    workload_fact,
+)  # fmt: skip
+from harness.model.facts import Fact, PodFact
 
 SCHEDULE_S = 0.25
 DRAIN_S = 2.0
@@ -39,6 +53,7 @@ class SimulatedCluster:
         lost: Told of each pod that is gone at once, without a drain.
         switches: How it misbehaves.
         nodes: By name.
+        scalers: What can be set of each HorizontalPodAutoscaler, by its uid.
     """
 
     clock: FakeClock
@@ -52,6 +67,7 @@ class SimulatedCluster:
     switches: Switches = field(default_factory=Switches)
     nodes: dict[str, SimNode] = field(default_factory=dict)
     jobs: list[SimJob] = field(default_factory=list)
+    scalers: dict[str, SimScaler] = field(default_factory=dict)
     _stepped_s: float = 0.0
     _present: dict[str, Fact] = field(default_factory=dict)
     _said: dict[str, Fact] = field(default_factory=dict)
@@ -262,7 +278,7 @@ class SimulatedCluster:
             self._work(pod, pod.job, now_s)
 
     def _start(self, pod: SimPod, now_s: float) -> None:
-        if now_s >= pod.ready_at_s:
+        if now_s >= pod.ready_at_s and not start_problem(pod.spec):
             pod.fact = replace(pod.fact, ready=True, phase="Running", ready_unix_s=self.clock.unix_s())
             self.publish(pod.fact)
 
@@ -328,12 +344,10 @@ class SimulatedCluster:
                 return
 
     def _reconcile(self, workload: SimWorkload, now_s: float) -> None:
-        alive = self.alive(workload)
-        for _ in range(workload.replicas - len(alive)):
+        missing, leaving = rollout_step(workload, self.alive(workload))
+        for _ in range(missing):
             self._new_pod(workload, now_s)
-        surplus = len(alive) - workload.replicas
-        newest_first = sorted(alive, key=lambda pod: (pod.serving, -pod.schedule_at_s))
-        for pod in newest_first[: max(0, surplus)]:
+        for pod in leaving:
             pod.gone_at_s = now_s + DRAIN_S
             pod.fact = replace(pod.fact, terminating=True, ready=False)
             self.publish(pod.fact)
@@ -370,28 +384,11 @@ class SimulatedCluster:
         for job in self.jobs:
             self.publish(job.fact(sum(p.job is job and not p.fact.terminal for p in self.pods)))
         for workload in self.workloads:
-            workload.fact = self._workload_fact(workload)
+            uid = workload.fact.uid if workload.fact else self.new_uid()
+            workload.fact = workload_fact(workload, uid, self.alive(workload))
             self.publish(workload.fact)
         for pdb in self.pdbs:
-            pdb.fact = self._pdb_fact(pdb)
+            uid = pdb.fact.uid if pdb.fact else self.new_uid()
+            expected = sum(w.replicas for w in self.workloads if matches(pdb.selector, w.selector))
+            pdb.fact = pdb_fact(pdb, uid, expected, len(self._healthy(pdb)))
             self.publish(pdb.fact)
-
-    def _workload_fact(self, workload: SimWorkload) -> WorkloadFact:
-        ready, alive = len(self.serving(workload)), len(self.alive(workload))
-        old = workload.fact
-        generation = 1 if old is None else old.generation + (old.spec_replicas != workload.replicas)
-        return WorkloadFact(
-            old.uid if old else self.new_uid(), workload.namespace, workload.name, generation=generation,
-            observed_generation=generation, spec_replicas=workload.replicas, replicas=alive, ready_replicas=ready,
-            available_replicas=ready, updated_replicas=alive, selector=workload.selector,
-        )  # fmt: skip
-
-    def _pdb_fact(self, pdb: SimPdb) -> PdbFact:
-        expected = sum(w.replicas for w in self.workloads if matches(pdb.selector, w.selector))
-        healthy = len(self._healthy(pdb))
-        return PdbFact(
-            pdb.fact.uid if pdb.fact else self.new_uid(), pdb.namespace, pdb.name, generation=1, observed_generation=1,
-            min_available=str(pdb.min_available), selector=pdb.selector, current_healthy=healthy,
-            desired_healthy=pdb.min_available, expected_pods=expected, computed=True,
-            disruptions_allowed=max(0, healthy - pdb.min_available),
-        )  # fmt: skip

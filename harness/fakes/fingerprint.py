@@ -36,7 +36,9 @@ def fingerprint_of(cluster: SimulatedCluster, store: ObjectStore, scope: Scope, 
             "spec": service["spec"],
             **_annotated(service["metadata"]),
         }
+    found |= dict(_scalers(cluster, scope))
     for namespace in dict.fromkeys((*scope.namespaces, system)):
+        found |= dict(_policies(store, namespace))
         found |= dict(_helpers(store, namespace))
         found |= dict(_switch(store, namespace))
     return dict(sorted(found.items()))
@@ -66,11 +68,30 @@ def _deployments(cluster: SimulatedCluster, scope: Scope) -> Iterator[tuple[str,
     for workload in cluster.workloads:
         if workload.namespace in scope.namespaces:
             own = (workload.namespace, f"Deployment/{workload.name}") not in scaled
-            shown = {"selector": workload.selector, **_annotated({"annotations": workload.annotations})}
+            template = workload.pod_spec()
+            shown = {
+                "selector": workload.selector,
+                "template": template,
+                **_annotated({"annotations": workload.annotations}),
+            }
             yield (
                 f"Deployment/{workload.namespace}/{workload.name}",
                 shown | ({"replicas": workload.replicas} if own else {}),
             )
+
+
+def _scalers(cluster: SimulatedCluster, scope: Scope) -> Iterator[tuple[str, Any]]:
+    for fact in cluster.present("hpa"):
+        bounds = cluster.scalers.get(fact.uid)
+        if bounds is not None and fact.namespace in scope.namespaces:
+            shown = {"maxReplicas": bounds.maximum, **_annotated({"annotations": bounds.annotations})}
+            yield f"HorizontalPodAutoscaler/{fact.namespace}/{fact.name}", shown
+
+
+def _policies(store: ObjectStore, namespace: str) -> Iterator[tuple[str, Any]]:
+    for obj in store.find("networking.k8s.io/v1", "NetworkPolicy", namespace):
+        shown = {"spec": obj["spec"], **_annotated(obj["metadata"])}
+        yield f"NetworkPolicy/{namespace}/{obj['metadata']['name']}", shown
 
 
 def _helpers(store: ObjectStore, namespace: str) -> Iterator[tuple[str, Any]]:

@@ -50,6 +50,7 @@ class SimulatedGateway:
         random: Seeded source of choices.
         error_ratio: Share of requests that are answered with 500.
         meet: Draws the fault that a request meets at the entry: seconds it waits, status it is aborted with (0: none).
+        refuses: Tells whether a pod refuses a turn that it has the time for.
         answered: Told of each answer.
         by_class: Answers by first digit of their code.
         by_pod: Answers by ``(pod, code)``.
@@ -61,6 +62,7 @@ class SimulatedGateway:
     random: Random
     error_ratio: float = 0.0
     meet: Callable[[], tuple[float, int]] = lambda: (0.0, 0)
+    refuses: Callable[[SimPod], bool] = lambda pod: False
     answered: Callable[[SimRequest], None] = lambda request: None
     by_class: Counter[int] = field(default_factory=Counter)
     by_pod: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -83,6 +85,8 @@ class SimulatedGateway:
         pod = self.random.choice(pods)
         load_ratio = len(self._recent) / RATE_WINDOW_S * CPU_S_PER_REQUEST / (len(pods) * LIMIT_CORES)
         status = self._status(load_ratio)
+        if status == OK_STATUS and self.refuses(pod):
+            status = UNAVAILABLE_STATUS
         latency_s = delay_s + BASE_LATENCY_S * (1 + self.random.random()) / (1 - min(load_ratio, 0.9))
         self.cpu_s += CPU_S_PER_REQUEST if status == OK_STATUS else 0.0
         name = pod.fact.name

@@ -26,10 +26,13 @@ Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Mapping[str, str], float]
 """``(signal, labels, value)``."""
 
-_COUNTERS = {"gateway_requests_total", "gateway_latency_bucket", "gateway_faults_injected", "planner_requests_total"}
+_COUNTERS = {
+    "gateway_requests_total", "gateway_latency_bucket", "gateway_faults_injected", "planner_requests_total",
+    "planner_queue_unavailable_total",
+}  # fmt: skip
 _UNITS = {
     "gateway_requests_total": "requests", "gateway_latency_bucket": "requests", "gateway_faults_injected": "requests",
-    "planner_requests_total": "requests",
+    "planner_requests_total": "requests", "planner_queue_unavailable_total": "requests",
     "queue_oldest_task_age_seconds": "s", "queue_depth": "tasks", "queue_lag": "tasks", "queue_pending": "tasks",
     "queue_up": "1", "tasks_unique_enqueued": "tasks", "tasks_unique_done": "tasks", "tasks_dead": "tasks",
     "tasks_duplicate": "tasks", "tasks_late": "tasks", "targets_up": "1", "alert_rules": "rules", "alerts_firing": "1",

@@ -32,6 +32,7 @@ SERVED = frozenset({
     ("policy/v1", "PodDisruptionBudget"), ("apiregistration.k8s.io/v1", "APIService"),
     ("scheduling.k8s.io/v1", "PriorityClass"), ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"),
     ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
 })  # fmt: skip
 
 
@@ -90,7 +91,8 @@ class ObjectStore:
         return (pdb_json(b.fact, self._cluster.version(b.fact.uid)) for b in self._cluster.pdbs if b.fact is not None)
 
     def _hpas(self) -> Iterator[Json]:
-        return (hpa_json(fact) for fact in self._cluster.present("hpa") if isinstance(fact, HpaFact))
+        facts, bounds = self._cluster.present("hpa"), self._cluster.scalers
+        return (hpa_json(fact, bounds.get(fact.uid)) for fact in facts if isinstance(fact, HpaFact))
 
     def _api_services(self) -> Iterator[Json]:
         for key, obj in self._kept.items():
@@ -137,6 +139,9 @@ class ObjectStore:
             _write_meta(cluster.find(uid), new)
         elif ref.kind == "Deployment":
             self._write_deployment(ref, new)
+        elif ref.kind == "HorizontalPodAutoscaler" and uid in cluster.scalers:
+            cluster.scalers[uid].maximum = int(new["spec"]["maxReplicas"])
+            cluster.scalers[uid].annotations = dict(new["metadata"].get("annotations") or {})
         elif (ref.kind, ref.namespace, ref.name) in self._kept:
             new["metadata"]["resourceVersion"] = cluster.next_version()
             self._kept[ref.kind, ref.namespace, ref.name] = new
@@ -151,6 +156,7 @@ class ObjectStore:
         _write_meta(workload, new)
         if workload is not None:
             workload.replicas = int(new["spec"]["replicas"])
+            workload.spec = new["spec"]["template"]["spec"]
         self._cluster.step(self._clock.now_s())
 
     def create(self, manifest: Json) -> Json:

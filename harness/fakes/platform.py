@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.fakes.nodes import GPU, POOL
-from harness.fakes.objects import METRICS_API, METRICS_SERVICE
+from harness.fakes.objects import METRICS_API, METRICS_SERVICE, ObjectStore
 from harness.fakes.scheduling import PRIORITIES
+from harness.fakes.workloads import IMAGE, READY_PATH, SimPod
+from harness.model.fault import ObjectRef
+from harness.model.selector import selects
 
 AGENTS, INFRA = "agents", "platform-infra"
 Json = Mapping[str, Any]
 
 
 def _pod(name: str, priority: str, pool: str = "", gpus: int = 0) -> dict[str, Any]:
-    container: dict[str, Any] = {"name": name}
+    container: dict[str, Any] = {"name": name, "image": IMAGE}
     if gpus:
         container["resources"] = {"requests": {GPU: str(gpus)}, "limits": {GPU: str(gpus)}}
     spec: dict[str, Any] = {"containers": [container], "priorityClassName": priority}
@@ -25,8 +28,23 @@ def _pod(name: str, priority: str, pool: str = "", gpus: int = 0) -> dict[str, A
     return spec
 
 
+QUEUE_VARIABLE = "REDIS_ADDRESS"
+"""Where a planner finds its queue; one whose value is written into its template finds none."""
+
+
+def _planner() -> dict[str, Any]:
+    """Return the planner's spec, with what a rollout can break."""
+    spec = _pod("planner", "platform-critical")
+    spec["containers"][0] |= {
+        "command": ["python", "-m", "testbed.platform.planner"],
+        "env": [{"name": QUEUE_VARIABLE, "valueFrom": {"configMapKeyRef": {"name": "platform-addresses"}}}],
+        "readinessProbe": {"httpGet": {"path": READY_PATH, "port": "http"}},
+    }
+    return spec
+
+
 POD_SPECS: Mapping[tuple[str, str], Json] = {
-    (AGENTS, "planner"): _pod("planner", "platform-critical"),
+    (AGENTS, "planner"): _planner(),
     (AGENTS, "tool-adapter"): _pod("tool-adapter", "platform-standard"),
     (AGENTS, "tool-api"): _pod("tool-api", "platform-standard"),
     (AGENTS, "inference"): _pod("inference", "platform-critical", "gpu", gpus=1),
@@ -68,8 +86,27 @@ GATEWAY_FAULTS: Json = {
 }  # fmt: skip
 """What the gateway's fault filters do: nothing."""
 
+_POLICY = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+QUEUE_POLICY = "redis-and-dns"
+"""Name of the NetworkPolicy that lets those who need it reach the queue."""
+
+_CLIENTS = {"key": "app", "operator": "In", "values": ["planner", "tool-adapter", "evaluation"]}
+_POLICIES: tuple[Json, ...] = (
+    {
+        **_POLICY,
+        "metadata": {"namespace": AGENTS, "name": "default-deny"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+    },
+    {
+        **_POLICY,
+        "metadata": {"namespace": AGENTS, "name": QUEUE_POLICY},
+        "spec": {"podSelector": {"matchExpressions": [_CLIENTS]}, "policyTypes": ["Egress"], "egress": [{}]},
+    },
+)
+
 OBJECTS: tuple[Json, ...] = (
     GATEWAY_FAULTS,
+    *_POLICIES,
     {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -93,3 +130,12 @@ OBJECTS: tuple[Json, ...] = (
     ),
 )
 """Objects that the simulation does not keep by itself."""
+
+
+def reaches_queue(pod: SimPod, store: ObjectStore) -> bool:
+    """Tell whether a pod finds the queue and is let through to it: a policy that does not list it lets nothing out."""
+    for variable in pod.spec["containers"][0].get("env") or ():
+        if variable["name"] == QUEUE_VARIABLE and "value" in variable:
+            return False
+    policy = store.get(ObjectRef(_POLICY["apiVersion"], _POLICY["kind"], QUEUE_POLICY, AGENTS))
+    return policy is None or selects(policy["spec"]["podSelector"], pod.fact.labels)

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.fakes.jobs import SimJob
 from harness.fakes.nodes import SimNode
-from harness.fakes.workloads import SimPod, SimWorkload
+from harness.fakes.workloads import SimPod, SimScaler, SimWorkload, start_problem
 from harness.model.facts import HpaFact, PdbFact
 
 Json = Mapping[str, Any]
@@ -37,8 +37,15 @@ def pod_json(pod: SimPod, version: str) -> Json:
     if fact.node:
         spec["nodeName"] = fact.node
     conditions = [{"type": "Ready", "status": "True" if fact.ready else "False"}, _scheduled(pod)]
-    status = {"phase": fact.phase, "conditions": conditions}
+    status = {"phase": fact.phase, "conditions": conditions, "containerStatuses": [_container_status(pod)]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
+
+
+def _container_status(pod: SimPod) -> dict[str, Any]:
+    problem, name = start_problem(pod.spec), str(pod.spec["containers"][0]["name"])
+    waits = not pod.fact.node or problem not in {"", "Unready"}
+    state: dict[str, Any] = {"waiting": {"reason": problem or "ContainerCreating"}} if waits else {"running": {}}
+    return {"name": name, "ready": pod.fact.ready, "restartCount": pod.fact.restarts, "state": state}
 
 
 def _scheduled(pod: SimPod) -> dict[str, str]:
@@ -62,7 +69,10 @@ def deployment_json(workload: SimWorkload, version: str) -> Json:
             "selector": {"matchLabels": dict(workload.selector)},
             "template": {"metadata": {"labels": dict(workload.selector)}, "spec": copy.deepcopy(workload.pod_spec())},
         },
-        "status": {"readyReplicas": fact.ready_replicas if fact else 0},
+        "status": {
+            "replicas": fact.replicas if fact else 0, "updatedReplicas": fact.updated_replicas if fact else 0,
+            "readyReplicas": fact.ready_replicas if fact else 0,
+        },
     }  # fmt: skip
 
 
@@ -91,18 +101,20 @@ def pdb_json(fact: PdbFact, version: str) -> Json:
     }  # fmt: skip
 
 
-def hpa_json(fact: HpaFact) -> Json:
-    """Return a HorizontalPodAutoscaler."""
+def hpa_json(fact: HpaFact, bounds: SimScaler | None) -> Json:
+    """Return a HorizontalPodAutoscaler; one that KEDA made has no bounds of its own."""
     kind, _, name = fact.target.partition("/")
+    limited = {"type": "ScalingLimited", "status": "True", "reason": "TooManyReplicas"}
+    meta = {"namespace": fact.namespace, "name": fact.name, "uid": fact.uid, "resourceVersion": fact.resource_version}
+    made = {"ownerReferences": [{"kind": "ScaledObject", "name": fact.name.removeprefix("keda-hpa-")}]}
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {
-            "namespace": fact.namespace, "name": fact.name, "uid": fact.uid, "resourceVersion": fact.resource_version,
-        },
+        "metadata": {**meta, **(made if bounds is None else {"annotations": dict(bounds.annotations)})},
         "spec": {
             "minReplicas": fact.min_replicas,
-            "maxReplicas": fact.max_replicas,
+            "maxReplicas": fact.max_replicas if bounds is None else bounds.maximum,
             "scaleTargetRef": {"kind": kind, "name": name},
         },
-    }  # fmt: skip
+        "status": {"currentReplicas": fact.current_replicas, "conditions": [limited] if fact.limited else []},
+    }

@@ -69,6 +69,31 @@ class SimWorkload:
 
 
 @dataclass(eq=False)
+class SimScaler:
+    """What can be set of a HorizontalPodAutoscaler."""
+
+    minimum: int = 3
+    maximum: int = 12
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+IMAGE, READY_PATH = "gameday-platform:dev", "/readyz"
+"""What the sample platform's pods are made of, and where they say that they are ready."""
+
+
+def start_problem(spec: Mapping[str, Any]) -> str:
+    """Return why a pod never gets Ready: the reason that its first container waits for, ``Unready``, or nothing."""
+    container = spec["containers"][0]
+    path = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("path", READY_PATH)
+    image = str(container.get("image", IMAGE))
+    if image != IMAGE and image.startswith(IMAGE.partition(":")[0]):
+        return "ImagePullBackOff"
+    if container.get("command") == ["false"]:
+        return "CrashLoopBackOff"
+    return "" if path == READY_PATH else "Unready"
+
+
+@dataclass(eq=False)
 class SimPdb:
     """A PodDisruptionBudget of plain ``minAvailable``."""
 
@@ -87,3 +112,45 @@ def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 def select(pods: Iterable[SimPod], namespace: str, selector: Mapping[str, str]) -> Iterator[SimPod]:
     """Yield pods of a namespace by labels."""
     return (p for p in pods if p.fact.namespace == namespace and matches(selector, p.fact.labels))
+
+
+def rollout_step(workload: SimWorkload, alive: list[SimPod]) -> tuple[int, list[SimPod]]:
+    """Return how many pods a Deployment makes now, and which it lets go.
+
+    Pods of an older template are replaced one by one (maxSurge 1, maxUnavailable 0): first those that do not serve.
+    """
+    spec, replicas = workload.pod_spec(), workload.replicas
+    stale = [pod for pod in alive if pod.spec != spec]
+    most = replicas + bool(stale)
+    missing = max(0, min(most - len(alive), replicas - (len(alive) - len(stale))))
+    renewed = any(pod.serving for pod in alive if pod not in stale)
+    spare = max(0, sum(pod.serving for pod in alive) - replicas) if renewed else 0
+    leaving = [p for p in stale if not p.serving] + [p for p in stale if p.serving][:spare]
+    staying = sorted((p for p in alive if p not in leaving), key=lambda p: (p.serving, -p.schedule_at_s))
+    return missing, leaving + staying[: max(0, len(staying) - most)]
+
+
+def workload_fact(workload: SimWorkload, uid: str, alive: list[SimPod]) -> WorkloadFact:
+    """Return what a watch shows of a Deployment now.
+
+    Args:
+        workload: The Deployment, with its last fact.
+        uid: Its uid.
+        alive: Its pods that are not on their way out.
+    """
+    old, ready = workload.fact, sum(pod.serving for pod in alive)
+    generation = 1 if old is None else old.generation + (old.spec_replicas != workload.replicas)
+    return WorkloadFact(
+        uid, workload.namespace, workload.name, generation=generation, observed_generation=generation,
+        spec_replicas=workload.replicas, replicas=len(alive), ready_replicas=ready, available_replicas=ready,
+        updated_replicas=sum(pod.spec == workload.pod_spec() for pod in alive), selector=workload.selector,
+    )  # fmt: skip
+
+
+def pdb_fact(pdb: SimPdb, uid: str, expected: int, healthy: int) -> PdbFact:
+    """Return what a watch shows of a budget now."""
+    return PdbFact(
+        uid, pdb.namespace, pdb.name, generation=1, observed_generation=1, min_available=str(pdb.min_available),
+        selector=pdb.selector, current_healthy=healthy, desired_healthy=pdb.min_available, expected_pods=expected,
+        computed=True, disruptions_allowed=max(0, healthy - pdb.min_available),
+    )  # fmt: skip

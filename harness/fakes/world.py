@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -25,7 +26,7 @@ from harness.fakes.load import FakeLoad
 from harness.fakes.meddling import Meddler
 from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
 from harness.fakes.objects import ObjectStore
-from harness.fakes.platform import INFRA, OBJECTS, POD_SPECS, REPLICAS
+from harness.fakes.platform import INFRA, OBJECTS, POD_SPECS, REPLICAS, reaches_queue
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches, passed
 from harness.fakes.workloads import SimPdb, SimPod, SimWorkload
@@ -105,12 +106,15 @@ class Twin:
         self.gateway = SimulatedGateway(
             self._endpoints, random, self.switches.error_ratio, lambda: self.filters.meet("gateway")
         )
+        self.gateway.refuses = self._refuses
         self.cluster.lost = lambda name: self.gateway.lose(name, self.clock.now_s())
         self.load = FakeLoad(self.gateway, self.clock, self.switches)
         self.metrics = FakeMetrics(self.clock, self.switches, lambda: self._infra_up("prometheus"))
         self._count_tasks()
         self._lost_pods = False
         self._unsent = 0
+        self._cut_off = itertools.count()
+        self._queue_unavailable: Counter[str] = Counter()
         self.clock.every_step(self._step)
         if self.switches.pace_ratio > 0:
             self.clock.every_step(lambda now_s: time.sleep(STEP_S * self.switches.pace_ratio))
@@ -173,6 +177,14 @@ class Twin:
     def _endpoints(self) -> list[SimPod]:
         return [pod for pod in self.cluster.serving(self._served) if self.cluster.reachable(pod)]
 
+    def _refuses(self, pod: SimPod) -> bool:
+        """Tell whether a turn with a tool call meets a planner that cannot give it to the queue."""
+        if reaches_queue(pod, self.store):
+            return False
+        refused = bool(whole_share(next(self._cut_off), self.load.tool_calls))
+        self._queue_unavailable[pod.fact.name] += refused
+        return refused
+
     def _infra_up(self, name: str) -> bool:
         workload = self.cluster.workload(INFRA, name)
         return workload is not None and any(self.cluster.reachable(pod) for pod in self.cluster.serving(workload))
@@ -230,6 +242,9 @@ class Twin:
             yield "gateway_latency_bucket", {"le": f"{bucket * 1000:g}"}, float(below)
         for (pod, code), count in gateway.by_pod.items():
             yield "planner_requests_total", {"pod": pod, "code": str(code)}, float(count)
+        for planner in self.cluster.alive(self._served):
+            name = planner.fact.name
+            yield "planner_queue_unavailable_total", {"pod": name}, float(self._queue_unavailable[name])
         up = self._infra_up("redis")
         yield "queue_up", {}, float(up)
         if up:  # the exporter shows no stale depth

@@ -111,7 +111,8 @@ def _is_port(port: Obj, aim: Aim) -> bool:
         return True
     if isinstance(first, str):
         return target.ports.get(first) == number
-    return bool(first <= number <= port.get("endPort", first))
+    last: int = port.get("endPort") or first
+    return bool(first <= number <= last)
 
 
 def selects(selector: Obj, labels: Mapping[str, str]) -> bool:

@@ -6,7 +6,8 @@ from tests.unit.twin_runs import rehearse
 
 GREEN = (
     "pod-kill-under-burst", "queue-burst", "node-drain-under-burst", "node-loss", "gpu-exhaustion", "metrics-blackout",
-    "spot-reclaim-evaluation", "cascade", "tool-api-rate-limit",
+    "spot-reclaim-evaluation", "cascade", "tool-api-rate-limit", "scaling-failure", "gpu-shortage", "bad-rollout",
+    "network-policy",
 )  # fmt: skip
 
 
@@ -56,6 +57,13 @@ def test_a_seed_repeats_a_rehearsal_event_for_event():
         ("tool-api-rate-limit", {"error_ratio": 0.05}, "error-budget", "FAIL", "requests were bad"),
         ("tool-api-rate-limit", {"undo_partial": True}, "restored", "FAIL", 'abort_percent was "0", is "100"'),
         ("tool-api-rate-limit", {"fault_absent": True}, "queue-backlog", "INCONCLUSIVE", "ABSENT"),
+        ("scaling-failure", {"undo_partial": True}, "restored", "FAIL", "maxReplicas was 12, is 3"),
+        ("scaling-failure", {"hpa_drops_blind": True}, "replicas-held", "FAIL", "the replicas fell"),
+        ("gpu-shortage", {"undo_partial": True}, "gpus-back", "INCONCLUSIVE", "the-gpus-are-gone"),
+        ("gpu-shortage", {"preemption_off": True, "error_ratio": 0.05}, "error-budget", "FAIL", "requests were bad"),
+        ("bad-rollout", {"undo_partial": True}, "restored", "FAIL", "Deployment/agents/planner"),
+        ("network-policy", {"undo_partial": True}, "restored", "FAIL", "NetworkPolicy/agents/redis-and-dns"),
+        ("network-policy", {"fault_absent": True}, "error-budget", "INCONCLUSIVE", "ABSENT"),
     ],
 )
 def test_what_is_wrong_with_the_platform_shows_in_its_item_for_its_reason(name, switches, item, outcome, reason):

@@ -17,6 +17,7 @@ from harness.drivers.kubernetes.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     HPAS,
+    NETWORK_POLICIES,
     NODES,
     PDBS,
     PODS,
@@ -34,7 +35,7 @@ _OUR_ANNOTATIONS = ("gameday.local/", "testbed.gameday.local/")
 _PLAIN_CAPACITY = ("cpu", "pods")
 
 HELPER_KINDS: tuple[Resource, ...] = (PODS, CONFIG_MAPS, DEPLOYMENTS)
-SPEC_KINDS: tuple[Resource, ...] = (DEPLOYMENTS, STATEFUL_SETS, HPAS, PDBS, RESOURCE_QUOTAS)
+SPEC_KINDS: tuple[Resource, ...] = (DEPLOYMENTS, STATEFUL_SETS, HPAS, PDBS, RESOURCE_QUOTAS, NETWORK_POLICIES)
 
 
 def read_fingerprint(connection: Connection, namespaces: Iterable[str], keda: bool) -> dict[str, Any]:
