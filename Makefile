@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 EXPERIMENT ?= pod-kill-under-burst
+DRILL ?= gpu-shortage
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +21,11 @@ help:  ## show this list
 .PHONY: gameday
 gameday: $(VENV)/.testbed system-packages  ## run EXPERIMENT on a local testbed that is started and taken down
 	$(BIN)/gameday run $(EXPERIMENT) --target local --with-testbed $(ARGS)
+
+.PHONY: drill-demo
+drill-demo: $(VENV)/.testbed system-packages  ## hold a drill with scripted people on a local testbed (DRILL=gpu-shortage)
+	$(BIN)/gameday drill $(DRILL) --target local --with-testbed --allow-changes --limit 6m \
+		--script experiments/participants/$(DRILL).yaml $(ARGS)
 
 .PHONY: gameday-kind
 gameday-kind: $(VENV)/.testbed  ## run EXPERIMENT on a kind cluster that is made and deleted (ARGS: `gameday kind run -h`)

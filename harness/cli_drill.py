@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def drill() -> None:
 @click.option("--script", type=click.Path(path_type=Path), metavar="FILE", help="A scripted participant.")
 @click.option("--no-page", is_flag=True, help="No links to pages: marks come from the script and from webhooks.")
 @click.option("--allow-changes", is_flag=True, help="The runbook's commands may change the cluster.")
+@click.option(
+    "--with-testbed", is_flag=True, help="Start the local testbed for the drill, and take it down afterwards."
+)
 @click.option("--rehearse", is_flag=True, help="Against the in-memory twin, in real time; nobody is paged.")
 @runs_option
 @settings_option
@@ -66,6 +70,7 @@ def hold_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     script: Path | None,
     no_page: bool,
     allow_changes: bool,
+    with_testbed: bool,
     rehearse: bool,
     runs_dir: str,
     settings: str,
@@ -74,10 +79,13 @@ def hold_command(  # noqa: PLR0913, PLR0917 - one parameter an option
     from harness.drill.holding import hold  # noqa: PLC0415 - brings the drivers
     from harness.drill.preparing import Wish  # noqa: PLC0415
 
+    chosen = "" if rehearse else chosen_target(settings, target)
+    if with_testbed and chosen != "local":
+        raise SpecError("--with-testbed", "", "it is for --target local only")
     wish = Wish(
         names=names,
         settings=Path(settings),
-        target="" if rehearse else chosen_target(settings, target),
+        target=chosen,
         runs_dir=Path(runs_dir).resolve(),
         fault=fault,
         seed=seed,
@@ -87,7 +95,16 @@ def hold_command(  # noqa: PLR0913, PLR0917 - one parameter an option
         port=port,
         allow_changes=allow_changes,
     )
-    return hold(wish, _echo, linger=_nothing if script or no_page else _linger)
+    with _testbed(names) if with_testbed else nullcontext():
+        return hold(wish, _echo, linger=_nothing if script or no_page else _linger)
+
+
+def _testbed(names: Sequence[str]) -> AbstractContextManager[object]:
+    """Return a testbed for whichever of the experiments it will be, with what pages people."""
+    from harness.testbed_session import LocalTestbed  # noqa: PLC0415 - only where it is asked for
+
+    needs = {need for name in names for need in registries.load(registries.experiment_path(name)).components}
+    return LocalTestbed((*sorted(needs), "alerting"))
 
 
 def _echo(line: str) -> None:

@@ -48,7 +48,6 @@ def _end(folder: Path, runs_dir: Path) -> None:
     status = drill_exit_status(read_debrief(folder, run_dir, DrillEnd.RUN_ENDED, DIED))
     told = {"end": DrillEnd.RUN_ENDED.value, "reason": DIED, "run_dir": str(run_dir or ""), "exit_status": status}
     journal.append(("ended", DRILL, told), ("state", DRILL, {"state": DrillState.OVER.value}))
-    journal.close()
 
 
 def _revealed(experiment: Experiment, fault: str, nonce: str) -> dict[str, object]:

@@ -157,4 +157,3 @@ class _Holding:
         self._session.close(page)
         self._terminal.look(self._session)
         self._tell(f"debrief   {self._folder / page}" if page else "there is no debrief, see above")
-        self._journal.close()

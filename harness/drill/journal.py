@@ -76,11 +76,11 @@ class Journal:
         """
         self.folder, self._now_unix_s = folder, now_unix_s
         self._redact, self._lock = Redactor(secrets_in(environ)), threading.Lock()
+        self._path = folder / JOURNAL_FILE
         try:
-            self._file = (folder / JOURNAL_FILE).open("ab", buffering=0)
-            data = (folder / JOURNAL_FILE).read_bytes()
-            self._good_bytes = _whole_bytes(data)
-            self._file.truncate(self._good_bytes)
+            self._path.touch()
+            self._good_bytes = _whole_bytes(self._path.read_bytes())
+            os.truncate(self._path, self._good_bytes)
         except OSError as error:
             raise self._unwritable(error) from error
         self.drill = read_drill(folder)
@@ -102,18 +102,14 @@ class Journal:
 
     def _write(self, data: bytes) -> None:
         try:
-            rest = data
-            while rest:
-                rest = rest[self._file.write(rest) or 0 :]
-            os.fsync(self._file.fileno())
+            with self._path.open("ab") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
-            self._file.truncate(self._good_bytes)
+            os.truncate(self._path, self._good_bytes)
             raise self._unwritable(error) from error
         self._good_bytes += len(data)
 
     def _unwritable(self, error: OSError) -> DrillError:
         return DrillError(f"the journal in {self.folder} cannot be written ({error.strerror})", "make room on the disk")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
