@@ -38,7 +38,7 @@ class Pace:
     volume_s: float
 
 
-FULL = Pace(rounds=2, window_s=10.0, step_s=3.0, step_ratio=1.15, steady_s=30.0, accuracy_s=20.0, volume_s=300.0)
+FULL = Pace(rounds=2, window_s=10.0, step_s=3.0, step_ratio=1.15, steady_s=30.0, accuracy_s=60.0, volume_s=300.0)
 SHORT = Pace(rounds=1, window_s=4.0, step_s=2.0, step_ratio=1.25, steady_s=10.0, accuracy_s=8.0, volume_s=30.0)
 
 

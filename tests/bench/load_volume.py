@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -19,6 +21,7 @@ VOLUME_RATIO = 0.8
 """Of the highest rate on the ladder: that was carried for seconds, this is to be carried for minutes."""
 TOO_MUCH_RPS = 60_000.0
 """More than any number of workers sends here: arrivals wait, so every worker sends as fast as it can."""
+CEILING_S = 5.0
 NOT_BUILT = "not built"
 
 
@@ -43,14 +46,31 @@ def workers_section(bench: Bench, say: Callable[[str], None]) -> tuple[list[Tabl
         row = (f"1, {WORKERS}", f"not available: {error}", *[NOTHING] * 3)
         return [Table(title, columns, [row])], [_scale_limit(name, float("nan"))]
     rows = [_squad_row(squad, found[0]) for squad in found]
+    ceiling = ceiling_ratio()
     scale = ROOM_CORES * found[0].window.cost_s / found[1].window.cost_s
     note = (
         f"Offered: {TOO_MUCH_RPS:,.0f} a second, more than can be sent; {CONNECTIONS} connections a worker. Server, "
         f"driver and workers share this machine's cores, so {WORKERS} workers had not {ROOM_CORES:g} cores to "
         f"themselves: the rate that they would make on {ROOM_CORES:g} cores at their CPU a request is {scale:.2f} x "
-        "one's on one."
+        f"one's on one. Two processes that only compute got {ceiling:.2f} x one's work done here."
     )
     return [Table(title, columns, rows, (note,))], [_scale_limit(name, scale)]
+
+
+def ceiling_ratio(length_s: float = CEILING_S) -> float:
+    """Return what two processes that only compute get done at once on this machine, of what one gets done alone."""
+    code = (
+        f"import time\nend, n = time.perf_counter() + {length_s}, 0\n"
+        "while time.perf_counter() < end:\n    n += sum(range(1000)) > 0\nprint(n)"
+    )
+
+    def done(processes: int) -> int:
+        running = [
+            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(processes)
+        ]
+        return sum(int(process.communicate(timeout=length_s + 30.0)[0]) for process in running)
+
+    return done(2) / done(1)
 
 
 def _scale_limit(name: str, scale: float) -> Limit:
