@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import store
+from harness import registries, store
 from harness.drill.books import one_of
 from harness.drill.journal import JOURNAL_FILE, read_drill
 from harness.model.drill import Drill, DrillError, DrillFault, DrillPlan, Entry, Mark
@@ -130,18 +130,19 @@ def _steps(named: Any, right: str) -> tuple[tuple[Step, ...], str]:
     """Return the steps that people had; of several runbooks those of the right one alone count as left undone.
 
     Args:
-        named: What the journal names: a path, or several.
+        named: Paths of all runbooks that people had, as the reveal names them.
         right: The runbook of the experiment that was hidden, or empty.
     """
-    paths = [str(one) for one in named] if isinstance(named, list) else [str(named)] if named else []
+    paths = [str(one) for one in named] if isinstance(named, list) else []
     if not paths:
-        return (), "the journal names no runbook"
+        return (), "the reveal names no runbook"
     try:
-        books = [read_runbook(Path(path)) for path in paths]
+        books = [read_runbook(registries.PROJECT_DIR / path) for path in paths]
     except (GameDayError, OSError) as error:
         return (), f"the runbook cannot be read: {error}"
     steps = one_of(books).steps
-    ordered = [str(book.path) for book in sorted(books, key=lambda book: book.title)]
-    if len(books) == 1 or right not in ordered:
+    ordered = [book.path for book in sorted(books, key=lambda book: book.title)]
+    if len(books) == 1 or registries.PROJECT_DIR / right not in ordered:
         return steps, ""
-    return tuple(step for step in steps if step.step.startswith(f"{ordered.index(right) + 1}.")), ""
+    number = ordered.index(registries.PROJECT_DIR / right) + 1
+    return tuple(step for step in steps if step.step.startswith(f"{number}.")), ""

@@ -128,9 +128,9 @@ def record(**changes: Any) -> Record:
     experiment = replace(told.experiment, name="drill", drill=PLAN, runbook="")
     header = replace(told.header, run_id=RUN_ID, experiment="drill")
     whole_run = replace(told, header=header, experiment=experiment, timeline=Timeline(runs.ORIGIN, numbered))
-    undo = {"record_id": "u1", "fault": "change", "kind": "Pod", "namespace": "agents", "name": "planner-1", "done": True}
+    undo = {"record_id": "u1", "fault": "change", "kind": "Pod", "namespace": "agents", "name": "planner-1"}
     outcome = "restored /spec/a; left alone: /spec/replicas is now 9, not ours"
-    return replace(whole_run, undo=({**undo, "outcome": outcome},), **changes)
+    return replace(whole_run, undo=({**undo, "done": True, "outcome": outcome},), **changes)
 
 
 def with_effect(told: Record, effect: str) -> Record:
