@@ -21,7 +21,8 @@ from testbed.kind.keda import module_folder
 TESTBED = Path(__file__).parents[2] / "testbed"
 FOLDERS = (
     "manifests/overlays/local", "manifests/overlays/local-keda", "manifests/overlays/kind",
-    "manifests/overlays/kind-keda", "kind/addons/metrics", "kind/addons/gpu",
+    "manifests/overlays/kind-keda", "manifests/overlays/local-alerting", "manifests/overlays/local-keda-alerting",
+    "kind/addons/metrics", "kind/addons/gpu",
 )  # fmt: skip
 MANAGER = ("--server-side", "--force-conflicts", "--field-manager=gameday-kind")
 
