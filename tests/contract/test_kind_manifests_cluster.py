@@ -54,7 +54,17 @@ def rendered(folder: str) -> list[Json]:
 
 def printed() -> list[Json]:
     target = Target(
-        "kind", "kind", "c", "k", "https://127.0.0.1", "u", "a=b", ("agents",), "http://g", "http://p", 1200.0,
+        "kind",
+        "kind",
+        "c",
+        "k",
+        "https://127.0.0.1",
+        "u",
+        "a=b",
+        ("agents",),
+        "http://g",
+        "http://p",
+        1200.0,
         components=("core", "platform", "keda"),
     )
     return [*yaml.safe_load_all(manifest_text(target, "gameday-platform:dev")), canary("gameday-platform:dev")]
