@@ -89,7 +89,7 @@ def figure(debrief: Debrief, sources: Sources) -> go.Figure:
 def curves(sources: Sources) -> list[Chart]:
     """Return the charts below the lanes; without a record there is one that says why."""
     record = sources.record
-    steady = Chart("steady", "Steady state: 1 holds, 0 does not", ".0f", _steady_panel(sources))
+    steady = Chart("steady", "Steady state: 1 holds, 0 does not", ".1f", _steady_panel(sources))
     if record is None:
         return [steady, Chart("curves", "Curves of the platform", ".0f", Panel(empty=f"{sources.record_problem}."))]
     shown = [chart for chart in charts(record) if chart.key.startswith(CURVES)]

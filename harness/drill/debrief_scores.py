@@ -24,7 +24,7 @@ from harness.model.debrief import (
     Told,
     UndoScore,
 )
-from harness.model.drill import MARKS, DrillState, Entry, Mark, seal_of
+from harness.model.drill import MARKS, REHEARSAL, DrillState, Entry, Mark, seal_of
 from harness.model.fault import Effect
 from harness.model.record import Record
 from harness.model.timeline import Event
@@ -83,8 +83,9 @@ def _why_unproven(events: Sequence[Event]) -> str:
 def mark_scores(sources: Sources, effect: FaultEffect) -> tuple[MarkScore, ...]:
     """Return every mark against its target."""
     made = sources.drill.marks
-    wanted = sources.drill.opened().get("targets_s") or {}
-    return tuple(_mark_score(mark, made.get(mark), _number(wanted.get(mark.value)), effect) for mark in MARKS)
+    wanted = sources.drill.opened().get("targets_s")
+    targets = {mark: _number(wanted.get(mark.value)) if isinstance(wanted, dict) else None for mark in MARKS}
+    return tuple(_mark_score(mark, made.get(mark), targets[mark], effect) for mark in MARKS)
 
 
 def _mark_score(mark: Mark, entry: Entry | None, target_s: float | None, effect: FaultEffect) -> MarkScore:
@@ -163,6 +164,8 @@ def _expected(sources: Sources, alert: str, fired: Sequence[float], effect: Faul
 
 
 def _not_fired(sources: Sources, alert: str, before: bool, effect_unix_s: float, limit_s: float) -> PageScore:
+    if sources.drill.opened().get("target") == REHEARSAL:
+        return PageScore(alert, PageOutcome.NOT_TOLD, reason="a rehearsal pages nobody")
     over = (e.at_unix_s for e in sources.drill.of("state") if e.detail["state"] in _OVER)
     lasted_s = next(over, math.inf) - effect_unix_s
     if lasted_s < limit_s:
