@@ -72,7 +72,8 @@ def load_reached_floor(record: Record) -> Assumption:
 
 def _short_of_floor(record: Record, starts: Floats, stage: Stage, window: Window) -> Iterable[str]:
     floor = record.experiment.load.floor_ratio
-    if window.duration_s < stage.duration_s - BIN_S:
+    whole = record.experiment.drilled or window.duration_s >= stage.duration_s - BIN_S  # a drill ends with its people
+    if not whole:
         yield f"{stage.name} was cut off after {window.duration_s:.0f} of {stage.duration_s:.0f} s"
     arrivals, ratio = record.experiment.load.arrivals, _ratio_of(starts, stage, window)
     if not ratio >= floor - (_chance_ratio(stage, window) if arrivals == Arrivals.POISSON else 0.0):
@@ -215,7 +216,7 @@ def faults_took_effect(record: Record) -> Assumption:
         return Assumption(name, True, "the experiment has no faults")
     done = {injection.fault: injection for injection in record.timeline.injections()}
     ills = [text for plan in planned for text in _ineffective(plan, done.get(plan.name))]
-    early = taken_back_early(record)
+    early = {} if record.experiment.drilled else taken_back_early(record)  # what people take back they have mended
     ills += [f"fault {name} was taken back too early: {told}" for name, told in early.items()]
     unclear = not early and all(done.get(p.name) is None or done[p.name].effect is not Effect.ABSENT for p in planned)
     if ills:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import registries
 from harness.drill.debrief import drill_exit_status, read_debrief, write_debrief
 from harness.drill.folders import find_drill, running_drill
 from harness.drill.journal import Journal, read_drill
 from harness.drill.seal import read_hidden, seal_problem, unseal_run
 from harness.drill.session import DRILL
 from harness.model.drill import Drill, DrillEnd, DrillError, DrillState
-from harness.model.experiment import Experiment
 
 DIED = "its process died; the run beneath took everything back by itself, or the reaper did"
 
@@ -43,17 +41,10 @@ def _end(folder: Path, runs_dir: Path) -> None:
     wrong = seal_problem(journal.drill, hidden)
     if wrong:
         journal.append(("trouble", DRILL, {"message": wrong, "remedy": "this drill proves nothing"}))
-    experiment = registries.load(registries.experiment_path(hidden.experiment))
-    journal.append(("revealed", DRILL, _revealed(experiment, hidden.fault, hidden.nonce)))
+    journal.append(("revealed", DRILL, hidden.revealed))
     status = drill_exit_status(read_debrief(folder, run_dir, DrillEnd.RUN_ENDED, DIED))
     told = {"end": DrillEnd.RUN_ENDED.value, "reason": DIED, "run_dir": str(run_dir or ""), "exit_status": status}
     journal.append(("ended", DRILL, told), ("state", DRILL, {"state": DrillState.OVER.value}))
-
-
-def _revealed(experiment: Experiment, fault: str, nonce: str) -> dict[str, object]:
-    found = experiment.drill.fault(fault) if experiment.drill else None
-    told = {"experiment": experiment.name, "fault": fault, "title": experiment.title, "nonce": nonce}
-    return {**told, "answer": found.answer if found else "", "runbook": [experiment.runbook]}
 
 
 def _run_dir(drill: Drill) -> Path | None:

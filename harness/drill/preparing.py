@@ -6,7 +6,7 @@ Every refusal names what is wrong before the choice is made, so that none of the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import guard, registries
@@ -62,10 +62,9 @@ class Prepared:
         experiment: The chosen one, as its file has it.
         path: Its file.
         fault: The chosen fault.
-        hidden: The choice, with its nonce.
+        hidden: The choice, with its nonce and all that will be revealed.
         plan: Limit and targets for people, the same whichever was chosen.
         books: The runbook.
-        runbooks: Paths of what it is made of.
         target: The target; None for a rehearsal.
         route: How pages come; None for a rehearsal.
         script: Of the scripted participant, or None.
@@ -77,7 +76,6 @@ class Prepared:
     hidden: Hidden
     plan: DrillPlan
     books: Books
-    runbooks: tuple[str, ...]
     target: Target | None
     route: Route | None
     script: tuple[Line, ...] | None
@@ -108,9 +106,10 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
     hidden = choose(candidates, wish.seed)
     chosen = experiments[hidden.experiment]
     fault = next(one for one in plans[hidden.experiment].faults if one.fault == hidden.fault)
-    names = tuple(one.runbook for one in experiments.values())
+    names = [one.runbook for one in experiments.values()]
+    hidden = replace(hidden, title=chosen.title, answer=fault.answer, runbook=names)
     path = paths[hidden.experiment]
-    return Prepared(chosen, path, fault, hidden, plan, one_of(runbooks), names, target, route, script)
+    return Prepared(chosen, path, fault, hidden, plan, one_of(runbooks), target, route, script)
 
 
 def _plan(experiment: Experiment) -> DrillPlan:

@@ -9,8 +9,8 @@ import json
 import os
 import random
 import secrets
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,28 @@ class Hidden:
         fault: Name of the activity in its method.
         seed: Seed of the run.
         nonce: What makes the seal unguessable.
+        title: Of the experiment.
+        answer: One sentence: what it was.
+        runbook: Paths of the runbooks that people have.
     """
 
     experiment: str
     fault: str
     seed: int
     nonce: str
+    title: str = ""
+    answer: str = ""
+    runbook: list[str] = field(default_factory=list)
 
     @property
     def seal(self) -> str:
         """The seal that the journal holds."""
         return seal_of({"experiment": self.experiment, "fault": self.fault}, self.nonce)
+
+    @property
+    def revealed(self) -> Mapping[str, Any]:
+        """Detail of the entry ``revealed``."""
+        return {key: value for key, value in asdict(self).items() if key != "seed"}
 
 
 def choose(candidates: Sequence[tuple[str, str]], seed: int | None) -> Hidden:

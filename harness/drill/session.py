@@ -18,7 +18,7 @@ from harness.drill.desk import Role
 from harness.drill.journal import Journal, Said
 from harness.drill.observed import Observed
 from harness.drill.people import may_be_shown
-from harness.drill.view import Shown, steady_text, view_of
+from harness.drill.view import Shown, view_of
 from harness.model.drill import Drill, DrillEnd, DrillError, DrillState, Entry, Mark, Origin
 from harness.runbook_commands import Command
 from harness.runbook_run import CommandResult
@@ -196,7 +196,7 @@ class Session:
             if self.seen.injecting and self.drill().state is DrillState.PREPARING:
                 self._say(("state", DRILL, {"state": DrillState.RUNNING.value}))
             if self.seen.steady is not steady:
-                self._say(("steady", DRILL, {"ok": self.seen.steady, "reason": steady_text(self.seen.steady)}))
+                self._say(("steady", DRILL, {"ok": self.seen.steady, "reason": ""}))  # it may name what is hidden
 
     def act(self, detail: Mapping[str, Any]) -> None:
         """Take in a change in the cluster; one that may be our own is kept from all but the facilitator for now."""

@@ -21,7 +21,7 @@ from harness.drill.runner import Beneath, Start, Watch
 from harness.drill.seal import LOG_FILE
 from harness.drill.session import Execute, Given, Session
 from harness.drill.web import Serving, WebSecrets, serve
-from harness.model.drill import DrillError
+from harness.model.drill import REHEARSAL, DrillError
 from harness.model.errors import PortError
 from harness.model.target import Target
 from harness.registries import PROJECT_DIR
@@ -33,7 +33,6 @@ Tell: TypeAlias = Callable[[str], None]
 PAGERDUTY_ENV = "GAMEDAY_DRILL_PAGERDUTY_SECRET"
 """Secrets of PagerDuty's webhook subscriptions, separated by commas."""
 
-TWIN = "twin"
 TWIN_ENV = "GAMEDAY_TWIN"
 
 
@@ -42,22 +41,14 @@ def given(wish: Wish, prepared: Prepared, drill_id: str, tests: RouteTests, envi
     hidden, plan = prepared.hidden, prepared.plan
     opened = {
         "drill_id": drill_id,
-        "target": wish.target or TWIN,
+        "target": wish.target or REHEARSAL,
         "limit_s": plan.limit_s,
         "targets_s": {mark.value: target_s for mark, target_s in plan.targets_s.items()},
         "seal": hidden.seal,
     }
-    revealed = {
-        "experiment": hidden.experiment,
-        "fault": hidden.fault,
-        "title": prepared.experiment.title,
-        "answer": prepared.fault.answer,
-        "nonce": hidden.nonce,
-        "runbook": list(prepared.runbooks),
-    }
     return Given(
         opened=opened,
-        hidden=revealed,
+        hidden=hidden.revealed,
         hints=prepared.fault.hints,
         books=prepared.books,
         execute=_execute(prepared.target, wish.allow_changes, environ),
@@ -69,7 +60,7 @@ def given(wish: Wish, prepared: Prepared, drill_id: str, tests: RouteTests, envi
 
 def _execute(target: Target | None, allow_changes: bool, environ: Mapping[str, str]) -> Execute:
     if target is None:
-        return lambda text: CommandResult(None, "", 0.0, f"{text}: a rehearsal has no cluster to ask")
+        return lambda text: CommandResult(None, "", 0.0, "a rehearsal has no cluster to ask")
     path = os.pathsep.join(filter(None, (target.drill.programs, environ.get("PATH", ""))))
     kubeconfig, told = Path(target.kubeconfig), {**environ, "PATH": path}
     return lambda text: run_command(

@@ -46,6 +46,10 @@ class Mark(StrEnum):
 MARKS = tuple(Mark)
 
 
+REHEARSAL = "twin"
+"""What the target of a drill is called that is held against the in-memory twin: nobody is paged there."""
+
+
 class DrillState(StrEnum):
     """Where a drill is."""
 
