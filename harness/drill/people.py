@@ -1,7 +1,7 @@
 """What people do to the cluster while a drill runs, and which of it the participants may see. Decides no score.
 
-A participant's page may only show what is surely not the hidden fault: a change that nobody's name is on is kept from
-it, and is in the debrief.
+A participant's page may only show what people and GitOps did. A change that nobody's name is on may be the hidden
+fault's, and what a controller does may be its answer to it: both are kept until the reveal, and are in the debrief.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.drivers.kubernetes.people import PeopleWatch as ClusterWatch
 from harness.model.drill import Origin
 from harness.model.target import Target
 
-SHOWN = frozenset({Origin.HUMAN, Origin.GITOPS, Origin.CONTROLLER})
+SHOWN = frozenset({Origin.HUMAN, Origin.GITOPS})
 
 
 class PeopleWatch(ClusterWatch):

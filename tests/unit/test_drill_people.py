@@ -303,7 +303,7 @@ def test_a_hole_in_a_watch_is_told() -> None:
         assert "pods in agents may have been missed for 4 s" in trouble["message"]
 
 
-def test_participants_see_only_what_is_surely_not_the_fault() -> None:
+def test_participants_see_only_what_is_surely_neither_the_fault_nor_an_answer_to_it() -> None:
     shown = {origin for origin in Origin if may_be_shown({"origin": origin.value})}
-    assert shown == {Origin.HUMAN, Origin.GITOPS, Origin.CONTROLLER}
+    assert shown == {Origin.HUMAN, Origin.GITOPS}
     assert not may_be_shown({})
