@@ -72,10 +72,10 @@ def commands_of(sources: Sources) -> tuple[CommandRun, ...]:
 
 
 def actions_of(sources: Sources) -> tuple[PersonAction, ...]:
-    """Return the changes in the cluster."""
+    """Return the changes in the cluster, in order."""
     return tuple(
         PersonAction(at_of(e), *(str(e.detail.get(key, "")) for key in ("object", "what", "manager", "origin")))
-        for e in sources.drill.of("action")
+        for e in sorted(sources.drill.of("action"), key=at_of)
     )
 
 

@@ -190,7 +190,8 @@ def budget_of(sources: Sources) -> Told:
         return Told(reason=problem)
     spent = verdict.figures.get("budget_spent_ratio", math.nan)
     if verdict.outcome is Outcome.INCONCLUSIVE or not math.isfinite(spent):
-        return Told(reason=verdict.reason or "the verdict has no such figure")
+        seen = f" (seen was: {verdict.observed})" if verdict.observed else ""
+        return Told(reason=(verdict.reason or "the verdict has no such figure") + seen)
     return Told(spent, verdict.observed)
 
 

@@ -51,7 +51,7 @@ def _unclear(debrief: Debrief) -> Iterator[str]:
     if not debrief.end:
         yield "the drill never said how it ended"
     if debrief.end == DrillEnd.RUN_ENDED:
-        yield f"the run beneath it ended by itself: {debrief.end_reason or 'no reason given'}"
+        yield debrief.end_reason or "the run beneath it ended by itself, and does not say why"
     if debrief.effect.basis is not Basis.EFFECT:
         yield f"the fault's effect was not proven: {debrief.effect.reason}"
     if debrief.undo.restored is None:

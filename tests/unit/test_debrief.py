@@ -194,7 +194,7 @@ def test_steps_of_the_runbook_that_people_had(tmp_path: Path) -> None:
 def test_a_change_that_was_kept_back_is_told_at_its_own_time(tmp_path: Path) -> None:
     kept = {"at_unix_s": drills.ORIGIN_UNIX_S + 101.0, **drills.action("Pod agents/p", "deleted", "", "unknown")}
     found = made(tmp_path, [*drills.whole()[:-2], (191.0, "action", "cluster", kept), *drills.whole()[-2:]])
-    assert found.actions[-1].at_unix_s == drills.ORIGIN_UNIX_S + 101.0
+    assert found.actions[0].at_unix_s == drills.ORIGIN_UNIX_S + 101.0
     assert [row.at_unix_s for row in found.rows] == sorted(row.at_unix_s for row in found.rows)
 
 

@@ -205,6 +205,12 @@ def test_an_eviction_is_told_without_a_name_and_ends_of_jobs_are_not() -> None:
     assert loss_of(pod("x", ""), PodSets()) is not None
 
 
+def test_a_helper_pod_of_a_run_is_taken_away_by_it() -> None:
+    helper = obj("Pod", "gameday-part-1", meta={"labels": {RUN_LABEL: "r"}, "deletionTimestamp": "t"})
+    told_of = loss_of(helper, PodSets())
+    assert told_of is not None and told_of["origin"] == "gameday"
+
+
 def test_a_pod_goes_once_however_often_it_is_seen() -> None:
     losses, present = PodLosses(), obj("Pod", "a")
     assert losses.replace([present]) == []

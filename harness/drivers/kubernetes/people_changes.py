@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.drivers.kubernetes.facts import PAUSED_ANNOTATIONS, controller_of, taint_text
-from harness.drivers.kubernetes.people_origin import NOBODY, Author, FieldPath, author_of, ours_by_label
+from harness.drivers.kubernetes.people_origin import Author, FieldPath, author_of, ours_by_label, remover_of
 from harness.model.drill import Origin
 
 Json = Mapping[str, Any]
@@ -77,11 +77,9 @@ def action(obj: Json, what: str, author: Author) -> dict[str, str]:
 
 
 def _remover(obj: Json) -> Author:
-    """Return who deleted an object: only what it belongs to can tell, a deletion leaves no name."""
-    if ours_by_label(obj):
-        return author_of(None, obj, ())
-    owner = controller_of(obj)
-    return Author(owner, Origin.CONTROLLER) if owner else NOBODY
+    """Return who deleted an object: where it belongs to another, that one's controller."""
+    owner = "" if ours_by_label(obj) else controller_of(obj)
+    return Author(owner, Origin.CONTROLLER) if owner else remover_of(obj)
 
 
 def _changes(before: Json, after: Json, revisions: Revisions) -> Iterator[Change]:

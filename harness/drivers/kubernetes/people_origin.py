@@ -85,6 +85,11 @@ def author_of(before: Json | None, after: Json, path: FieldPath) -> Author:
     return Author(manager, origin_of(manager))
 
 
+def remover_of(obj: Json) -> Author:
+    """Return who deleted an object: a run its helpers; of any other a deletion leaves no name."""
+    return Author(FIELD_MANAGER, Origin.GAMEDAY) if ours_by_label(obj) else NOBODY
+
+
 def ours_by_label(obj: Json | None) -> bool:
     """Tell whether an object is a helper of a run: it carries the run's label."""
     return RUN_LABEL in ((obj or {}).get("metadata", {}).get("labels") or {})

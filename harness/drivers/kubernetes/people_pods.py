@@ -14,7 +14,7 @@ from typing import Any
 from harness.drivers.kubernetes.facts import condition, controller_of, holds
 from harness.drivers.kubernetes.inventory import DELETED, News
 from harness.drivers.kubernetes.people_changes import Revisions, action
-from harness.drivers.kubernetes.people_origin import NOBODY
+from harness.drivers.kubernetes.people_origin import remover_of
 
 Json = Mapping[str, Any]
 
@@ -134,6 +134,6 @@ def loss_of(pod: Json, sets: PodSets) -> dict[str, str] | None:
     cause = condition(pod, "DisruptionTarget")
     if holds(cause):
         if cause.get("reason") == EVICTED:
-            return action(pod, f"evicted from {(pod.get('spec') or {}).get('nodeName') or 'its node'}", NOBODY)
+            return action(pod, f"evicted from {(pod.get('spec') or {}).get('nodeName') or 'its node'}", remover_of(pod))
         return None
-    return None if sets.took(pod) else action(pod, "deleted", NOBODY)
+    return None if sets.took(pod) else action(pod, "deleted", remover_of(pod))
