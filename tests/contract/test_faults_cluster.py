@@ -10,6 +10,7 @@ from experiments.faults.context import FaultContext, FaultError, drive
 from experiments.faults.registry import FAULTS
 from harness.drivers.kubernetes.connection import Call
 from harness.model.fault import FaultPlan, ObjectRef
+from harness.model.signal import Signal
 from harness.model.target import Target
 from harness.ports import Observation, Permit
 from harness.undo import recover
@@ -32,13 +33,15 @@ class Stage:
     kind: str = "local"
     seen: list[Observation] = field(default_factory=list)
     stop_at_s: float = float("inf")
+    metrics: Any = None
+    signals: dict[str, Signal] = field(default_factory=dict)
     clock: WallClock = field(default_factory=WallClock)
 
     @property
     def target(self) -> Target:
         return Target(
             "t", self.kind, "c", "", "", "", "a=b", (self.world.namespace,), "", "", 1.0,
-            helper_command=("sleep", "600"),
+            helper_command=("sleep", "600"), signals=self.signals,
         )  # fmt: skip
 
     def carry_out(self, action: str, max_hold_s: float = 40.0, **arguments: Any) -> dict[str, Any]:
@@ -51,7 +54,7 @@ class Stage:
         context = FaultContext(
             RUN, 7, actor, self.world.ledger(), self.clock, lambda *_: Permit(True), self.seen.append,
             actor.terminate_pods, stopping=lambda: "stop" if self.clock.now_s() >= self.stop_at_s else "",
-            target=self.target,
+            target=self.target, metrics=self.metrics,
         )  # fmt: skip
         return drive(fault.steps(context, plan), self.clock)
 
