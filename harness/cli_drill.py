@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def _testbed(names: Sequence[str]) -> AbstractContextManager[object]:
 
 
 def _echo(line: str) -> None:
-    click.echo(line)
+    with suppress(OSError):  # the terminal was closed: the journal has it, and the drill goes on to its end
+        click.echo(line)
 
 
 def _nothing() -> None:

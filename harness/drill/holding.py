@@ -29,6 +29,7 @@ from harness.drivers.system_clock import RealClock
 from harness.model.drill import DrillEnd, DrillError
 from harness.model.errors import GameDayError
 from harness.store import StoreError
+from harness.store_files import HEADER_FILE, json_object
 
 BROKE = Ended(DrillEnd.RUN_ENDED, "the drill itself broke", RunEnd(exits.CRASHED, None))
 
@@ -134,8 +135,8 @@ class _Holding:
         if wrong:
             session.trouble(wrong, "keep the folder as it is: this drill proves nothing")
         session.reveal()
-        by_itself = ended.end is DrillEnd.RUN_ENDED and ended.run.error
-        reason = f"{ended.reason}: {ended.run.error}" if by_itself else ended.reason
+        told = ended.run.error or _reason(run_dir) if ended.end is DrillEnd.RUN_ENDED else ""
+        reason = f"{ended.reason}: {told}" if told else ended.reason
         status = drill_exit_status(read_debrief(self._folder, run_dir, ended.end, reason))
         session.end(ended.end, reason, str(run_dir) if run_dir else "", status)
         self._write(run_dir)
@@ -157,3 +158,8 @@ class _Holding:
         self._session.close(page)
         self._terminal.look(self._session)
         self._tell(f"debrief   {self._folder / page}" if page else "there is no debrief, see above")
+
+
+def _reason(run_dir: Path | None) -> str:
+    """Return why the run beneath ended as it did, in its own words; nothing for one that is whole."""
+    return "" if run_dir is None else str(json_object(run_dir / HEADER_FILE).get("reason", ""))

@@ -23,6 +23,9 @@ from harness.drill.session import Session
 from harness.model.drill import DrillEnd, DrillError
 from harness.model.errors import GameDayError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP: the terminal is closed; everything is taken back, and the debrief is written all the same."""
+
 TICK_S = 0.25
 WATCH_EVERY_S = 1.0
 JOIN_LIMIT_S = 30.0
@@ -164,7 +167,7 @@ class Runner:
 
 @contextmanager
 def _signals_stop(session: Session) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into the safety stop; the second one cuts nothing short."""
+    """Turn the signals that end a program into the safety stop; a second one cuts nothing short."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
@@ -173,7 +176,7 @@ def _signals_stop(session: Session) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     finally:
