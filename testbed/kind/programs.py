@@ -78,7 +78,8 @@ def run(
     limit_s = LIMITS_S["command"] if limit_s is None else limit_s
     done = _run(command, stdin, limit_s, env, folder)
     if done.returncode:
-        last = "\n".join(f"    {line}" for line in done.stderr.strip().splitlines()[-_LAST_LINES:])
+        both = (done.stdout, done.stderr)  # some builders say on standard output what went wrong
+        last = "\n".join(f"    {line}" for text in both for line in text.strip().splitlines()[-_LAST_LINES:])
         raise OperatorError(f"{' '.join(command[:6])} failed with status {done.returncode}:\n{last}")
     return done.stdout
 

@@ -23,15 +23,19 @@ STORED_AT = (2026, 1, 1, 0, 0, 0)
 """Time of every file inside an archive, so that the same record is the same bytes."""
 
 MADE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "bad-rollout": ("bad-rollout", {}),
     "broker-outage": ("broker-outage", {}),
     "cascade": ("cascade", {}),
     "gpu-exhaustion": ("gpu-exhaustion", {}),
+    "gpu-shortage": ("gpu-shortage", {}),
     "metrics-blackout": ("metrics-blackout", {}),
+    "network-policy": ("network-policy", {}),
     "node-drain-under-burst": ("node-drain-under-burst", {}),
     "node-loss": ("node-loss", {}),
     "pod-kill-under-burst": ("pod-kill-under-burst", {}),
     "prometheus-outage": ("prometheus-outage", {}),
     "queue-burst": ("queue-burst", {}),
+    "scaling-failure": ("scaling-failure", {}),
     "spot-reclaim-evaluation": ("spot-reclaim-evaluation", {}),
     "tool-api-rate-limit": ("tool-api-rate-limit", {}),
     "fail-budget-spent": ("queue-burst", {"error_ratio": 0.05}),
