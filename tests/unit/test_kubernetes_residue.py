@@ -15,6 +15,8 @@ KINDS = (
 MARKED = (
     "/api/v1/nodes", "/apis/apiregistration.k8s.io/v1/apiservices", PODS, "/api/v1/namespaces/agents/configmaps",
     "/apis/apps/v1/namespaces/agents/deployments", "/apis/apps/v1/namespaces/agents/statefulsets",
+    "/apis/autoscaling/v2/namespaces/agents/horizontalpodautoscalers",
+    "/apis/networking.k8s.io/v1/namespaces/agents/networkpolicies",
 )  # fmt: skip
 
 
