@@ -27,6 +27,12 @@ drill-demo: $(VENV)/.testbed system-packages  ## hold a drill with scripted peop
 	$(BIN)/gameday drill $(DRILL) --target local --with-testbed --allow-changes --limit 6m \
 		--script experiments/participants/$(DRILL).yaml $(ARGS)
 
+.PHONY: drills
+drills: $(VENV)/.dev test-packages  ## hold every drill with scripted people, and look at what it left
+	$(BIN)/python -m testbed build core drill
+	GAMEDAY_DRILLS="bad-rollout gpu-shortage network-policy scaling-failure" \
+		$(BIN)/python -m pytest tests/e2e/test_drill_on_testbed.py $(ARGS)
+
 .PHONY: gameday-kind
 gameday-kind: $(VENV)/.testbed  ## run EXPERIMENT on a kind cluster that is made and deleted (ARGS: `gameday kind run -h`)
 	$(BIN)/gameday kind run $(EXPERIMENT) $(ARGS)
