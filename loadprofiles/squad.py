@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import os
 import secrets
 import subprocess
@@ -83,6 +84,7 @@ class Squad:
         self._members: dict[str, Member] = {}
         self._shares: tuple[Share, ...] = ()
         self._began_s = 0.0
+        self._complete_s = math.inf
         self._stopping = ""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._refusals: list[str] = []
@@ -156,14 +158,24 @@ class Squad:
     def _await_members(self) -> None:
         deadline_s = time.monotonic() + self._join_limit_s
         wanted = self._job.plan.workers.count
-        while (there := self._ready_count()) < wanted:
+        while not self._all_answer(wanted):
             gevent.sleep(LOOK_EVERY_S)
             if self._refusals:
                 raise PlanRefused(f"a worker refused: {self._refusals[0]}", "")
             died = [process.pid for process in self._processes.values() if process.poll() is not None]
             if died or time.monotonic() > deadline_s or self._stopping:
                 why = f"; {len(died)} died" if died else f"; stopped: {self._stopping}" if self._stopping else ""
-                raise PlanRefused(f"{there} of {wanted} load workers came{why}", "see logs/locust.log")
+                raise PlanRefused(f"{self._ready_count()} of {wanted} load workers came{why}", "see logs/locust.log")
+
+    def _all_answer(self, wanted: int) -> bool:
+        """Tell whether all are ready and each has answered since the last of them was: nobody died meanwhile."""
+        if self._ready_count() < wanted:
+            self._complete_s = math.inf
+            return False
+        if self._complete_s == math.inf:
+            self._complete_s = time.monotonic()
+            self._tell_all(line.BEAT, {})
+        return all(member.heard_s > self._complete_s for member in self._members.values())
 
     def _ready_count(self) -> int:
         gone = self._gone()
@@ -182,8 +194,6 @@ class Squad:
     def _go(self) -> None:
         self._began_s = self._engine.now_s() + LEAD_S
         self._shares = (Share(0.0, self._present()),)
-        for member in self._members.values():
-            member.heard_s = time.monotonic()  # nobody had anything to say while the last one was waited for
         clocks = [dict(m.clock, worker=m.number) for m in self._members.values()]
         users = sum(users_by_class(self._job.plan).values())
         self._front.begin(self._began_s, self._present(), {"users": users, "clocks": clocks})
@@ -236,6 +246,8 @@ class Squad:
             return
         member.heard_s = time.monotonic()
         member.clock = {key: data.get(key) for key in ("host", "pid", "offset_s", "uncertainty_s")}
+        if member.ready:
+            return  # it answers a beat
         member.ready = bool(data.get("ready"))
         job = {**asdict(self._job), "worker": member.number}
         self._tell(client_id, line.WELCOME, {"job": job, "boot_id": boot_id()})

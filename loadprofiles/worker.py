@@ -51,7 +51,7 @@ class Worker:
         self._went: gevent.event.AsyncResult = gevent.event.AsyncResult()
         self._engine: Engine | None = None
         self._shares: list[list[Any]] = []
-        self._paused = False
+        self._paused = self._ready = False
         self._clock: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         self._environment = Environment(user_classes=[])
         self._runner = self._environment.create_worker_runner(host, port)
@@ -86,6 +86,7 @@ class Worker:
             gevent.sleep(1.0)
             return 1
         freeze_memory()
+        self._ready = True
         self._tell(line.HELLO, {**self._clock, "ready": True})
         guard = gevent.spawn(self._watch, self._engine)
         began_s = self._await_go(self._engine)
@@ -162,6 +163,8 @@ class Worker:
         self._went.set(data)
 
     def _on_beat(self, data: Mapping[str, Any]) -> None:
+        if self._ready and not self._went.ready():
+            self._tell(line.HELLO, {**self._clock, "ready": True})  # still here, while others are waited for
         if self._engine is not None and (self._paused or data["shares"] != self._shares):
             if self._paused:
                 self._engine.skip_the_past()
