@@ -121,7 +121,8 @@ def test_a_stalled_worker_is_replaced_and_comes_back_without_a_burst_of_late_req
     assert list(edges(seen)).index("worker-back") > list(edges(seen)).index("worker-lost")
     assert (len(rows), lost) == (len(server.asked), 0)
     ended = edges(seen)["ended"].detail
-    assert len(rows) + ended["dropped"] == pytest.approx(ALL_OF_LONG, abs=ALL_OF_LONG * 0.06)
+    share_of_the_stall = 90 * 6 / 3  # what others took over meanwhile, the stalled one has counted as dropped as well
+    assert ALL_OF_LONG * 0.94 <= len(rows) + ended["dropped"] <= ALL_OF_LONG + share_of_the_stall
     assert ended["dropped"] > 0
     in_second = Counter(rows["start_s"].astype(int))
     assert max(in_second.values()) <= 90 * 1.5  # nothing was made up for

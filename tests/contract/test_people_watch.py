@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.drivers.kubernetes.actor import KubernetesActor
-from harness.drivers.kubernetes.connection import JSON_PATCH, MERGE_PATCH, PLAIN_MANAGER, Call
+from harness.drivers.kubernetes.connection import MERGE_PATCH, PLAIN_MANAGER, Call
 from harness.drivers.kubernetes.people import PeopleWatch
 from harness.model.fault import ObjectRef, UndoRecord
 from harness.model.pointer import escape
@@ -18,6 +18,9 @@ pytestmark = pytest.mark.testbed
 
 DRILL_RUN = "20261128-1100-drill-7f3a"
 PLANNER = "Deployment"
+
+BESIDE = "application/strategic-merge-patch+json"
+"""Adds to what is there: the cordon's own taint may have come already or not."""
 
 
 class Seen:
@@ -98,7 +101,7 @@ def test_a_cordon_is_told_and_the_taint_that_follows_is_not(seen: Seen) -> None:
     seen.write("PATCH", node, {"spec": {"unschedulable": True}})
     assert who(seen.told("Node", "cordoned")) == ("kubectl", "human")
     taint = {"key": "maintenance", "value": "yes", "effect": "NoSchedule"}
-    seen.write("PATCH", node, [{"op": "add", "path": "/spec/taints/-", "value": taint}], "kubectl-taint", JSON_PATCH)
+    seen.write("PATCH", node, {"spec": {"taints": [taint]}}, "kubectl-taint", BESIDE)
     assert who(seen.told("Node", "taint maintenance=yes:NoSchedule added")) == ("kubectl-taint", "human")
     seen.write("PATCH", node, {"spec": {"unschedulable": None, "taints": None}})
     assert who(seen.told("Node", "uncordoned")) == ("", "unknown"), "what is taken away has no owner any more"

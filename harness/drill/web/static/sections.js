@@ -57,7 +57,8 @@ export function marks(view) {
   }
   const ok = view.steady?.ok, told = ok === true ? "holds" : ok === false ? "does not hold" : "is not known";
   $("steady").className = `steady ${ok === true ? "good" : ok === false ? "bad" : "unknown"}`;
-  $("steady").textContent = `The steady state ${told}${view.steady?.reason ? `: ${view.steady.reason}` : "."}`;
+  const why = ok === true ? "" : view.steady?.reason;
+  $("steady").textContent = `The steady state ${told}${why && !why.endsWith(told) ? `: ${why}` : "."}`;
 }
 
 // One card for each alert: its state now, and since when it had which.
