@@ -39,7 +39,7 @@ gameday-kind: $(VENV)/.testbed  ## run EXPERIMENT on a kind cluster that is made
 
 .PHONY: test
 test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
-	$(BIN)/python -m testbed build core
+	$(BIN)/python -m testbed build core drill
 ifeq ($(strip $(ARGS)),)
 	status=0; \
 	$(BIN)/python -m pytest -n auto $(ALONGSIDE) || status=$$?; \
