@@ -24,6 +24,8 @@ RUN_ELSEWHERE = {
     "kubectl -n agents get pods,hpa,pdb": "tests/e2e",
     "gameday run pod-kill-under-burst --target local": "tests/e2e",
     "gameday testbed down": "tests/e2e",
+    "make drill-demo": "tests/e2e",
+    "gameday drill scaling-failure bad-rollout --target local": "tests/e2e",
     "pytest -m gameday --target local -k pod-kill-under-burst": "tests/plugin (against the twin)",
 }
 OTHERS_CLUSTER = ("kubectl label", "kubectl create namespace", "pytest -m gameday --target staging")
