@@ -13,7 +13,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
-from experiments.faults.targets import TargetError
+from experiments.faults.targets import TargetError, existing
 from harness.model.fault import Loss, ObjectRef, Permission
 from harness.model.selector import selects
 from harness.model.target import Target
@@ -35,9 +35,7 @@ class Scale:
         """Find the workload; one that an autoscaler owns would be scaled back at once."""
         del seed_text, target
         ref = workload_ref(arguments)
-        found = actor.get(ref)
-        if found is None:
-            raise TargetError(f"there is no {ref}")
+        found = existing(actor, ref)
         owner = autoscaler_of(actor, ref)
         if owner:
             raise TargetError(f"{ref} is scaled by {owner}, which would undo the fault")
@@ -105,9 +103,7 @@ class MetricsBlackout:
         """Find the APIService, which must be served by somebody and be well."""
         del seed_text, target
         ref = _api_service_ref(arguments)
-        found = actor.get(ref)
-        if found is None:
-            raise TargetError(f"there is no {ref}: no metrics API is registered")
+        found = existing(actor, ref, "no metrics API is registered")
         service = (found.get("spec") or {}).get("service")
         if not service:
             raise TargetError(f"{ref} is served by the API server itself and cannot be taken away")

@@ -14,7 +14,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
-from experiments.faults.targets import TargetError
+from experiments.faults.targets import TargetError, existing
 from harness.model.fault import Effect, Loss, ObjectRef, Permission
 from harness.model.pointer import escape
 from harness.model.restoration import SWITCH_CONFIG_MAP as CONFIG_MAP
@@ -42,9 +42,7 @@ class GatewayFault:
         ref, wanted = _switch(arguments), _wanted(arguments)
         if not any(int(arguments.get(key, 0)) for key in PERCENTAGES):
             raise TargetError("nothing is asked for: set delay_percent with delay_ms, or abort_percent")
-        found = actor.get(ref)
-        if found is None:
-            raise TargetError(f"there is no {ref}: this gateway has no faults to switch on")
+        found = existing(actor, ref, "this gateway has no faults to switch on")
         for key in PERCENTAGES:
             present = str((found.get("data") or {}).get(_key(arguments, key), "0"))
             if present.strip() not in {"", "0"}:

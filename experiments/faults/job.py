@@ -10,7 +10,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
-from experiments.faults.targets import TargetError
+from experiments.faults.targets import existing
 from harness.model.fault import Loss, ObjectRef, Permission
 from harness.model.target import Target
 from harness.ports import ClusterActor
@@ -27,9 +27,7 @@ class RunJob:
         """Find the CronJob."""
         del seed_text, target
         ref = ObjectRef("batch/v1", "CronJob", str(arguments["cronjob"]), str(arguments["namespace"]))
-        cronjob = actor.get(ref)
-        if cronjob is None:
-            raise TargetError(f"there is no {ref}")
+        cronjob = existing(actor, ref)
         return Selected(1, victims_of([cronjob]), (f"the Job made from {ref} is deleted",), (), cronjob)
 
     def act(self, work: Work) -> Steps[Deed]:

@@ -12,7 +12,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
-from experiments.faults.targets import TargetError
+from experiments.faults.targets import TargetError, existing
 from harness.model.fault import Loss, ObjectRef, Permission
 from harness.model.target import Target
 from harness.ports import ClusterActor
@@ -33,9 +33,7 @@ class PinAutoscaler:
         """Find the autoscaler; one that KEDA made would be put right at once."""
         del seed_text, target
         ref = _ref(arguments)
-        found = actor.get(ref)
-        if found is None:
-            raise TargetError(f"there is no {ref}")
+        found = existing(actor, ref)
         owners = [owner["kind"] for owner in found["metadata"].get("ownerReferences") or ()]
         if "ScaledObject" in owners:
             raise TargetError(f"{ref} belongs to a ScaledObject, which would put it right at once")

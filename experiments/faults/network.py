@@ -13,7 +13,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
-from experiments.faults.targets import TargetError
+from experiments.faults.targets import TargetError, existing
 from harness.model.fault import Effect, Loss, ObjectRef, Permission
 from harness.model.pointer import escape
 from harness.model.selector import parse_selector, selects
@@ -36,9 +36,7 @@ class CutNetwork:
         """Find the policy that lists the pods, which another must keep in: without one, taking them out opens all."""
         del seed_text
         ref = _ref(arguments)
-        found = actor.get(ref)
-        if found is None:
-            raise TargetError(f"there is no {ref}")
+        found = existing(actor, ref)
         pods = actor.pods(ref.namespace, parse_selector(str(arguments["selector"])))
         if not pods:
             raise TargetError(f"no pod matches {arguments['selector']} in {ref.namespace}")

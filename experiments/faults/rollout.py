@@ -17,7 +17,7 @@ from experiments.faults.context import Steps
 from experiments.faults.definition import Fault, perform
 from experiments.faults.evidence import Evidence, wait_for
 from experiments.faults.sequence import Deed, Selected, Work, victims_of
-from experiments.faults.targets import TargetError
+from experiments.faults.targets import TargetError, existing
 from harness.model.fault import Effect, Loss, ObjectRef, Permission
 from harness.model.pointer import resolve
 from harness.model.selector import selects
@@ -72,9 +72,7 @@ class BreakRollout:
         """Find the Deployment, which must have no rollout under way."""
         del seed_text
         ref = _ref(arguments)
-        found = actor.get(ref)
-        if found is None:
-            raise TargetError(f"there is no {ref}")
+        found = existing(actor, ref)
         if found["spec"].get("paused"):
             raise TargetError(f"{ref} is paused: nothing would be rolled out")
         status = found.get("status") or {}

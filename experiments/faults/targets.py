@@ -1,4 +1,4 @@
-"""Who is hit: a seeded choice without replacement among pods that serve. Pure; reads no clock and no cluster."""
+"""Who is hit: a seeded choice without replacement among pods that serve. No clock; only `existing` asks the cluster."""
 
 from __future__ import annotations
 
@@ -10,12 +10,31 @@ from typing import Any
 
 from harness.model.errors import GameDayError
 from harness.model.facts import PodFact
+from harness.model.fault import ObjectRef
+from harness.ports import ClusterActor
 
 _ROUNDING_SLACK = 1e-9
 
 
 class TargetError(GameDayError):
     """There are not as many victims as the experiment asks for (CASES A05, A11)."""
+
+
+def existing(actor: ClusterActor, ref: ObjectRef, why: str = "") -> Mapping[str, Any]:
+    """Return the object that a fault is about.
+
+    Args:
+        actor: Reads it.
+        ref: Names it.
+        why: What its absence means, where that says more.
+
+    Raises:
+        TargetError: There is none.
+    """
+    found = actor.get(ref)
+    if found is None:
+        raise TargetError(f"there is no {ref}" + (f": {why}" if why else ""))
+    return found
 
 
 def eligible(pods: Iterable[PodFact]) -> list[PodFact]:

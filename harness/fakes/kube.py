@@ -19,7 +19,7 @@ from harness.fakes.workloads import SimPdb, SimPod, select
 from harness.model.errors import PortError, Refusal
 from harness.model.experiment import Scope
 from harness.model.facts import Fact, HpaFact, JobFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
-from harness.model.fault import ObjectRef, Permission
+from harness.model.fault import ObjectRef, Permission, UndoRecord
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import EvictionResult, Observation
 
@@ -144,10 +144,12 @@ class FakeActor:
         switches: Switches,
         store: ObjectStore | None = None,
         meddler: Meddler | None = None,
+        records: Sequence[UndoRecord] = (),
     ) -> None:
         self._cluster, self._clock, self._switches = cluster, clock, switches
         self._store = ObjectStore(cluster, clock) if store is None else store
         self._meddler = Meddler(self._store) if meddler is None else meddler
+        self._records = records
 
     def pods(self, namespace: str, selector: Mapping[str, str]) -> Sequence[PodFact]:
         """List pods by labels, now."""
@@ -172,11 +174,12 @@ class FakeActor:
         return True
 
     def _hit(self, named: SimPod) -> SimPod:
-        """Return the pod that is hit: the one that was named, unless a switch says another of the same workload."""
+        """Return the pod that is hit: the one that was named, or by a switch a mate that no undo record names."""
         if not self._switches.wrong_victim:
             return named
         mates = select(self._cluster.pods, named.fact.namespace, named.fact.labels)
-        return next((pod for pod in mates if pod is not named and not pod.fact.terminating), named)
+        spared = {named.fact.uid, *(record.uid for record in self._records)}
+        return next((pod for pod in mates if pod.fact.uid not in spared and not pod.fact.terminating), named)
 
     def _end(self, pod: SimPod, grace_s: int | None) -> None:
         if grace_s == 0:

@@ -277,7 +277,7 @@ class Twin:
 
     def drivers(self, run_dir: Path, run_id: str) -> Drivers:
         """Return a fake for every port, all over this one world."""
-        actor = FakeActor(self.cluster, self.clock, self.switches, self.store, self._meddler)
+        actor = FakeActor(self.cluster, self.clock, self.switches, self.store, self._meddler, self._records)
         ledger = FakeLedger(self.switches, self._records, self.store)
         return Drivers(
             clock=self.clock,

@@ -71,7 +71,7 @@ SABOTEURS: tuple[Saboteur, ...] = (
     ),
     Saboteur(
         "wrong-victim", "another pod dies than the one that was named", KILL,
-        all_of(INCONCLUSIVE, "uids gone", *EVERY), {"wrong_victim": True},
+        all_of(INCONCLUSIVE, "0 of 3 uids gone", *EVERY), {"wrong_victim": True},
     ),
     Saboteur(
         "fault-undone-early", "somebody uncordons the node 3 s after it was cordoned", DRAIN,

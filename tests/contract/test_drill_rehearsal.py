@@ -168,20 +168,15 @@ def test_a_target_without_an_alert_route_holds_no_drill(tmp_path: Path, monkeypa
     assert list_drills(tmp_path / "runs") == []
 
 
+def a_process_that_holds(tmp_path: Path, runs: Path) -> subprocess.Popen[bytes]:
+    """Start a drill against the twin as a process of its own."""
+    command = [sys.executable, "-m", "harness.cli", "drill", str(written(tmp_path)), "--rehearse", "--no-page"]
+    return subprocess.Popen([*command, "--runs-dir", str(runs)], stdout=subprocess.DEVNULL)
+
+
 def test_a_drill_whose_process_dies_can_be_ended_and_debriefed(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    command = [
-        sys.executable,
-        "-m",
-        "harness.cli",
-        "drill",
-        str(written(tmp_path)),
-        "--rehearse",
-        "--no-page",
-        "--runs-dir",
-        str(runs),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = a_process_that_holds(tmp_path, runs)
     try:
         wait_for(lambda: list_drills(runs) and read_drill(find_drill(runs, "latest")).state == "running", "running")
         with pytest.raises(DrillError, match="still runs"):
@@ -227,18 +222,7 @@ def test_no_participant_is_sent_what_is_hidden_while_the_drill_runs(tmp_path: Pa
 
 def test_the_conductor_is_told_nothing_by_its_arguments(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    command = [
-        sys.executable,
-        "-m",
-        "harness.cli",
-        "drill",
-        str(written(tmp_path)),
-        "--rehearse",
-        "--no-page",
-        "--runs-dir",
-        str(runs),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = a_process_that_holds(tmp_path, runs)
     try:
         wait_for(lambda: list_drills(runs) and (drills_dir(runs) / list_drills(runs)[0] / "sealed").is_dir(), "a drill")
         wait_for(partial(_children, process.pid), "its conductor")
