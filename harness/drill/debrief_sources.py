@@ -106,7 +106,7 @@ def _is_sound(entry: Any) -> bool:
     if not plain or not isinstance(entry.at_unix_s, (int, float)):
         return False
     if entry.kind == "mark":
-        return entry.detail.get("mark") in set(Mark)
+        return entry.detail.get("mark") in tuple(Mark)  # not a set: what stands there may have no hash
     key, kind = _NEEDS.get(entry.kind, ("", object))
     return not key or isinstance(entry.detail.get(key), kind)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.drill.debrief import drill_exit_status, read_debrief, write_debrief
@@ -41,6 +41,7 @@ KINDS = ["opened", "state", "mark", "hint", "note", "step", "command", "page", "
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(st.tuples(st.floats(0, 1e3), st.sampled_from(KINDS), st.text(max_size=3), JUNK), max_size=6))
+@example(said=[(0.0, "opened", "", None), (0.0, "mark", "", {"mark": []})])
 def test_entries_of_another_version_are_no_exception(tmp_path_factory: pytest.TempPathFactory, said: list[Any]) -> None:
     folder = drills.folder(tmp_path_factory.mktemp("junk"), said)
     assert write_debrief(folder, None).is_file()
