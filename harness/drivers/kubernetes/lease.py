@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from harness.drivers.kubernetes.connection import Call, Connection, Json
 from harness.drivers.kubernetes.facts import unix_s
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError
-from harness.drivers.kubernetes.resources import LEASES, NOT_FOUND
+from harness.drivers.kubernetes.resources import LEASES, NOT_FOUND, read_dated
 from harness.model.errors import PortError, Refusal
 from harness.model.fault import Permission
 from harness.model.lease import LeaseState
@@ -137,13 +137,7 @@ class KubernetesLease:
 
     def _read(self) -> tuple[Json | None, float]:
         call = Call("read the run Lease", "GET", LEASES.path(self._namespace, self._name), timeout_s=CALL_LIMIT_S)
-        try:
-            found, server_unix_s = self._connection.send_dated(call)
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
-            return None, time.time()
-        return found, server_unix_s if server_unix_s is not None else time.time()
+        return read_dated(self._connection, call)
 
     def _refuse_if_alive(self, found: Json, server_unix_s: float) -> None:
         spec = found.get("spec") or {}
@@ -247,13 +241,10 @@ class KubernetesLeaseView:
             PortError: No answer.
         """
         call = Call("read the run Lease", "GET", self._path, timeout_s=CALL_LIMIT_S)
-        try:
-            found, dated_s = self._connection.send_dated(call)
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
-            return LeaseState("", 0.0, 0.0, time.time())
-        spec, server_unix_s = found.get("spec") or {}, time.time() if dated_s is None else dated_s
+        found, server_unix_s = read_dated(self._connection, call)
+        if found is None:
+            return LeaseState("", 0.0, 0.0, server_unix_s)
+        spec = found.get("spec") or {}
         age_s = server_unix_s - (unix_s(spec.get("renewTime")) or 0.0)
         duration_s = float(spec.get("leaseDurationSeconds") or 0.0) + SKEW_MARGIN_S
         return LeaseState(str(spec.get("holderIdentity") or ""), age_s, duration_s, server_unix_s)

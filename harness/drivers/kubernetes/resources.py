@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from harness.drivers.kubernetes.connection import Connection, Json
+from harness.drivers.kubernetes.connection import Call, Connection, Json
 from harness.drivers.kubernetes.failures import ApiError, bad_answer
 
 PAGE_SIZE = 500
@@ -130,6 +131,17 @@ def read(connection: Connection, resource: Resource, namespace: str, name: str) 
         if error.status == NOT_FOUND:
             return None
         raise
+
+
+def read_dated(connection: Connection, call: Call) -> tuple[Json | None, float]:
+    """Read one object, or None where there is none, with the server's clock; ours where it named none."""
+    try:
+        found, server_unix_s = connection.send_dated(call)
+    except ApiError as error:
+        if error.status == NOT_FOUND:
+            return None, time.time()
+        raise
+    return found, time.time() if server_unix_s is None else server_unix_s
 
 
 def selector_text(labels: Mapping[str, str]) -> str:

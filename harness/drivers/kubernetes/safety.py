@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from harness.drivers.kubernetes.connection import Call, Connection, Json
 from harness.drivers.kubernetes.facts import unix_s
 from harness.drivers.kubernetes.failures import ApiError
-from harness.drivers.kubernetes.resources import CONFIG_MAPS, LEASES, NOT_FOUND, read
+from harness.drivers.kubernetes.resources import CONFIG_MAPS, LEASES, NOT_FOUND, read, read_dated
 from harness.model.errors import PortError, Refusal
 from harness.model.fault import Permission
 
@@ -132,13 +132,7 @@ class KubernetesSafety:
 
     def _read(self, path: str) -> tuple[Json | None, float]:
         call = Call("read the halt lever and the reaper's Lease", "GET", path, timeout_s=CALL_LIMIT_S)
-        try:
-            found, server_unix_s = self._connection.send_dated(call)
-        except ApiError as error:
-            if error.status != NOT_FOUND:
-                raise
-            return None, time.time()
-        return found, time.time() if server_unix_s is None else server_unix_s
+        return read_dated(self._connection, call)
 
 
 class HaltLever:
