@@ -7,8 +7,6 @@ import json
 import os
 import shlex
 import signal
-import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -27,9 +25,8 @@ from testbed.controlplane.places import instance_dir
 from testbed.controlplane.programs import FAMILIES, TESTBED_FAMILIES
 from testbed.controlplane.status import as_text, status_of
 from testbed.layout import LayoutError, read_layout
-from testbed.reported import EXIT_OPERATOR, reported
+from testbed.reported import EXIT_OPERATOR, reported, run_program
 
-EXIT_UNEXPECTED = 3
 _reported = reported(OperatorError, LayoutError, AddressRefusedError)
 _NAME = click.option("--name", default="default", show_default=True, metavar="N", help="Instance.")
 
@@ -171,16 +168,4 @@ def build_command(families: tuple[str, ...]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the CLI; return its exit status."""
-    try:
-        status = testbed.main(args=arguments, prog_name="python -m testbed", standalone_mode=False)
-        return status if isinstance(status, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return EXIT_OPERATOR
-    except click.Abort:
-        click.echo("stopped", err=True)
-        return 128 + signal.SIGINT
-    except Exception:
-        # The outermost frame: a fault of ours, told in full.
-        traceback.print_exc(file=sys.stderr)
-        return EXIT_UNEXPECTED
+    return run_program(testbed, arguments, "python -m testbed")

@@ -1,6 +1,7 @@
 """`gameday kind`: the platform on a kind cluster. Parses and prints; decides nothing else.
 
-Exit status: that of the game day (`run`) · 0 done · 4 usage or environment (one message, no traceback).
+Exit status: that of the game day (`run`) · 0 done · 4 usage or environment (one message, no traceback) ·
+3 anything unexpected.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from testbed.kind.platform import Platform
 from testbed.kind.programs import need_programs, run
 from testbed.kind.session import Request, recover, run_game_day
 from testbed.kind.settings import settings_from
-from testbed.reported import EXIT_OPERATOR, reported
+from testbed.reported import reported, run_program
 
 _reported = reported(OperatorError)
 _CLUSTER = click.option("--cluster", metavar="NAME", help="kind-NAME; GAMEDAY_KIND_CLUSTER, else gameday.")
@@ -140,12 +141,4 @@ def node_command(cluster: str | None, action: str, node: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the CLI; return its exit status."""
-    try:
-        status = kind.main(args=arguments, prog_name="python -m testbed.kind", standalone_mode=False)
-        return status if isinstance(status, int) else 0
-    except click.ClickException as error:
-        error.show()
-        return EXIT_OPERATOR
-    except click.Abort:
-        click.echo("stopped", err=True)
-        return 130
+    return run_program(kind, arguments, "python -m testbed.kind")

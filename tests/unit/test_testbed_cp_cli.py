@@ -6,6 +6,7 @@ from testbed import cli, system_packages
 from testbed.controlplane.console import Progress
 from testbed.controlplane.errors import OperatorError
 from testbed.controlplane.lifecycle import UpRequest, up
+from testbed.kind import cli as kind_cli
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,16 @@ def test_what_nobody_expected_exits_3_and_is_told_in_full(
     monkeypatch.setattr(cli, "status_of", broken)
     assert cli.main(["status"]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_of_the_kind_cluster_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(**_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(kind_cli, "settings_from", broken)
+    assert kind_cli.main(["node", "stop", "general-1"]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert kind_cli.main(["frobnicate"]) == 4
 
 
 def test_down_without_a_testbed_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
