@@ -14,6 +14,7 @@ from harness.model.drill import DrillFault, DrillPlan, Entry, Mark, seal_of
 from harness.model.record import Record
 from harness.model.timeline import Event, Timeline
 from harness.model.verdict import Outcome, Verdict
+from tests.unit import stored_folders
 from tests.unit import stored_runs as runs
 
 ORIGIN_UNIX_S = runs.ORIGIN.timestamp()
@@ -155,16 +156,7 @@ def verdicts(restored: Outcome = Outcome.PASS) -> tuple[Verdict, ...]:
 
 def store_run(runs_dir: Path, told: Record, answers: Sequence[Verdict] | None) -> Path:
     """Store a run as the conductor does, with its answers where it was judged."""
-    header = told.header
-    assert header.ending is not None
-    stored = store.RunStore.create(runs_dir, replace(header, ending=None, reason=""), told.experiment, environ={})
-    for event in told.timeline.events:
-        stored.append(event)
-    stored.save_requests(told.requests, told.requests_lost)
-    stored.save_harvest(told.harvest)
-    stored.save_fingerprint(told.fingerprint_before, told.fingerprint_after)
-    stored.save_undo(told.undo)
-    stored.finish(header, header.ending, header.reason, {})
+    run_dir = stored_folders.write(told, runs_dir)
     if answers is not None:
-        store.save_verdicts(stored.run_dir, answers, {})
-    return stored.run_dir
+        store.save_verdicts(run_dir, answers, {})
+    return run_dir

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.model.record import Ending
+from harness.model.record import Ending, Record
 from harness.model.target import Target
 from harness.model.timeline import Event, Timeline
 from harness.store import RunStore
@@ -75,16 +75,30 @@ def stored(
     header = replace(record.header, run_id=run_id, ending=None, **changes.get("header", {}))
     folder = RunStore.create(runs_dir, header, record.experiment, environ={})
     folder.save_target(target(kind))
+    _fill(folder, record)
+    folder.close()
+    if ending is not None:
+        folder.finish(header, ending, "" if ending is Ending.COMPLETED else "told", facts or {})
+    return folder.run_dir
+
+
+def write(record: Record, runs_dir: Path) -> Path:
+    """Store a whole record the way the conductor does; return its folder."""
+    header = record.header
+    assert header.ending is not None
+    folder = RunStore.create(runs_dir, replace(header, ending=None, reason=""), record.experiment, environ={})
+    _fill(folder, record)
+    folder.finish(header, header.ending, header.reason, {})
+    return folder.run_dir
+
+
+def _fill(folder: RunStore, record: Record) -> None:
     for event in record.timeline.events:
         folder.append(event)
     folder.save_requests(record.requests, record.requests_lost)
     folder.save_harvest(record.harvest)
     folder.save_fingerprint(record.fingerprint_before, record.fingerprint_after)
     folder.save_undo(record.undo)
-    folder.close()
-    if ending is not None:
-        folder.finish(header, ending, "" if ending is Ending.COMPLETED else "told", facts or {})
-    return folder.run_dir
 
 
 def truncated(folder: Path, seed: int) -> str:

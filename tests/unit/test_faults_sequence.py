@@ -14,6 +14,7 @@ from harness.model.fault import RUN_LABEL, Effect, FaultPlan, Loss, ObjectRef
 from harness.model.pointer import resolve
 from harness.model.target import Target
 from harness.ports import Permit
+from tests.unit.fault_doubles import SteppedClock
 
 NODE = ObjectRef("v1", "Node", "general-1")
 CORDON = {"/spec/unschedulable": True}
@@ -22,18 +23,6 @@ VICTIM = {"kind": "Node", "namespace": "", "name": "general-1", "uid": "uid-1"}
 
 def target():
     return Target("t", "local", "c", "", "", "", "a=b", ("agents",), "", "", 1.0, system_namespace="gameday-system")
-
-
-@dataclass
-class Clock:
-    origin_unix_s: float = 1000.0
-    t_s: float = 0.0
-
-    def now_s(self):
-        return self.t_s
-
-    def sleep(self, duration_s):
-        self.t_s += duration_s
 
 
 @dataclass
@@ -81,7 +70,7 @@ class Scene:
     permit: Permit = field(default_factory=lambda: Permit(True))
     asked: list = field(default_factory=list)
     stop: str = ""
-    clock: Clock = field(default_factory=Clock)
+    clock: SteppedClock = field(default_factory=SteppedClock)
 
     def context(self):
         def permit(fault, victims):

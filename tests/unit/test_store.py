@@ -24,21 +24,13 @@ from harness.model.record import Ending
 from harness.model.timeline import Event
 from harness.request_log import RequestStream, batch_of
 from harness.store import RunStore, StoreError
+from tests.unit import stored_folders
 from tests.unit import stored_runs as runs
 
 
 def whole_run(runs_dir: Path, **changes: Any) -> Path:
     """Write a whole record the way the conductor does."""
-    record = runs.record(**changes)
-    stored = RunStore.create(runs_dir, replace(record.header, ending=None), record.experiment, environ={})
-    for event in record.timeline.events:
-        stored.append(event)
-    stored.save_requests(record.requests, record.requests_lost)
-    stored.save_harvest(record.harvest)
-    stored.save_fingerprint(record.fingerprint_before, record.fingerprint_after)
-    stored.save_undo(record.undo)
-    stored.finish(record.header, Ending.COMPLETED, "", {})
-    return stored.run_dir
+    return stored_folders.write(runs.record(**changes), runs_dir)
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -90,6 +82,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from harness.store import RunStore
+from tests.unit import stored_folders
 from tests.unit import stored_runs as runs
 stored = RunStore.create(Path(sys.argv[1]), runs.header(ending=None), runs.experiment())
 for event in runs.timeline().events[:200]:

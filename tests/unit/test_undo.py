@@ -7,19 +7,7 @@ import pytest
 from harness.model.errors import PortError
 from harness.model.fault import UndoRecord
 from harness.undo import explain, recover
-
-
-class SteppedClock:
-    origin_unix_s = 0.0
-
-    def __init__(self):
-        self.t_s = 0.0
-
-    def now_s(self):
-        return self.t_s
-
-    def sleep(self, duration_s):
-        self.t_s += duration_s
+from tests.unit.fault_doubles import SteppedClock
 
 
 class ScriptedLedger:

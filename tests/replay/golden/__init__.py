@@ -15,7 +15,7 @@ from typing import Any
 
 from harness import store
 from harness.judgement import judge_run
-from harness.model.record import Record
+from tests.unit import stored_folders
 from tests.unit.twin_runs import rehearse
 
 GOLDEN_DIR = Path(__file__).parent
@@ -77,22 +77,7 @@ def make(name: str, into: Path) -> Path:
     record = rehearse(experiment, **switches).record
     header = replace(record.header, run_id=f"golden-{name}")
     here = replace(record.experiment, path=f"experiments/{experiment}.yaml")
-    return write(replace(record, header=header, experiment=here), into)
-
-
-def write(record: Record, runs_dir: Path) -> Path:
-    """Store a record the way the conductor does."""
-    header = record.header
-    assert header.ending is not None
-    stored = store.RunStore.create(runs_dir, replace(header, ending=None, reason=""), record.experiment, environ={})
-    for event in record.timeline.events:
-        stored.append(event)
-    stored.save_requests(record.requests, record.requests_lost)
-    stored.save_harvest(record.harvest)
-    stored.save_fingerprint(record.fingerprint_before, record.fingerprint_after)
-    stored.save_undo(record.undo)
-    stored.finish(header, header.ending, header.reason, {})
-    return stored.run_dir
+    return stored_folders.write(replace(record, header=header, experiment=here), into)
 
 
 def pack(name: str, run_dir: Path) -> None:
