@@ -24,7 +24,7 @@ from testbed.controlplane.places import REPOSITORY
 from testbed.kind.artefacts import collect
 from testbed.kind.cluster import cluster_names, connect, delete_cluster, ensure_cluster
 from testbed.kind.platform import Platform, local_reaper
-from testbed.kind.programs import need_programs
+from testbed.kind.programs import need_programs, run
 from testbed.kind.settings import KindSettings
 from testbed.kind.target import TARGET
 
@@ -89,6 +89,7 @@ def run_game_day(settings: KindSettings, request: Request, progress: Progress) -
         OperatorError: Something is lacking here, or a step failed.
     """
     document = read_experiment(request.experiment)
+    check_request(request)
     need_programs()
     with _signals() as signals:
         there_before = settings.cluster in cluster_names()
@@ -115,6 +116,18 @@ def read_experiment(name: str) -> dict[str, object]:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise OperatorError(f"no experiment {name!r}; there are: {known}") from None
     return document
+
+
+def check_request(request: Request) -> None:
+    """Refuse what `gameday run` would refuse, before minutes go into a cluster for it.
+
+    Raises:
+        OperatorError: The experiment is not valid, or there is no such option. (A value that an option cannot have is
+            seen by the run itself.)
+    """
+    gameday = [sys.executable, "-m", "harness.cli"]
+    run([*gameday, "validate", request.experiment], folder=REPOSITORY)
+    run([*gameday, "run", request.experiment, *request.arguments, "--help"], folder=REPOSITORY)
 
 
 def needs(document: dict[str, object]) -> set[str]:

@@ -26,6 +26,7 @@ class Stage:
         self.settings = KindSettings()
         patch.setenv("GAMEDAY_STATE_DIR", str(folder))
         self.request = Request("pod-kill-under-burst", ("--seed", "7"), folder / "artefacts")
+        patch.setattr(session, "check_request", lambda _: None)
         patch.setattr(session, "need_programs", lambda: None)
         patch.setattr(session, "cluster_names", lambda: ["gameday"] if self.there else [])
         patch.setattr(session, "ensure_cluster", lambda *_: self.step("cluster"))
@@ -145,3 +146,23 @@ def test_sigint_before_the_game_day_ends_it_with_130(stage: Stage, monkeypatch: 
     monkeypatch.setattr(stage, "load", interrupted)
     assert stage.play() == 130
     assert stage.done == ["cluster", "load", "artefacts", "delete"]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arguments", "said"),
+    [
+        ("no-such", (), "there are: "),
+        ("pod-kill-under-burst", ("--with-keda",), "No such option '--with-keda'"),
+        ("pod-kill-under-burst", ("--seed", "7", "--keeep"), "No such option '--keeep'"),
+    ],
+)
+def test_what_a_game_day_would_refuse_costs_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, experiment: str, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr(session, "need_programs", lambda: pytest.fail("the cluster is next"))
+    with pytest.raises(OperatorError, match=said):
+        run_game_day(KindSettings(), Request(experiment, arguments, Path("artefacts")), Progress(lambda _: None))
+
+
+def test_what_a_game_day_takes_is_let_through() -> None:
+    session.check_request(Request("pod-kill-under-burst", ("--seed", "7", "--control"), Path("artefacts")))
