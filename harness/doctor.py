@@ -19,6 +19,7 @@ from harness.definitions import AssertionDefinition, FaultDefinition, signals_of
 from harness.doctor_advice import advise
 from harness.doctor_lines import Line, State
 from harness.dry_run import look_at_fault
+from harness.expected_alerts import RULES_REMEDY, Expected, expected_of_assertions, expected_of_drill, unable
 from harness.model.errors import GameDayError, PortError, Refusal, SpecError
 from harness.model.experiment import Experiment, Scope
 from harness.model.facts import FACTS, NodeFact
@@ -237,6 +238,7 @@ class Doctor:
         yield from self._clock("Prometheus", metrics.skew_s, self._curl("time()"))
         yield from self._unasked()
         yield from self._signals(metrics)
+        yield from self._rules(metrics)
 
     def _signals(self, metrics: MetricsSource) -> Iterator[Line]:
         now_s = self._tools.clock.now_s()
@@ -269,6 +271,22 @@ class Doctor:
                 if wanted and not set(wanted) & set(self._target.signals):
                     told = f"assertion {spec.name} leans on {', '.join(wanted)}; the query pack has none of them"
                     yield Line("signals", State.FINDING, case.experiment.name, told, "query_packs of gameday.toml")
+
+    def _rules(self, metrics: MetricsSource) -> Iterator[Line]:
+        """Tell of alerts that assertions and, where people can be paged, drills would wait for in vain."""
+        expected = [one for case in self._fits for one in expected_of_assertions(case.experiment)]
+        if self._target.drill.alertmanager_url:
+            expected += [one for case in self._fits for one in expected_of_drill(case.experiment)]
+        if expected:
+            yield from self._guarded("alerts", "rules", lambda: self._alerts(expected, metrics), self._ask("rules"))
+
+    def _alerts(self, expected: Sequence[Expected], metrics: MetricsSource) -> Iterator[Line]:
+        lacks = unable(expected, metrics.alert_rules())
+        for problem in lacks:
+            yield Line("alerts", State.FINDING, "rules", f"{problem}: {RULES_REMEDY}", self._ask("rules"))
+        if not lacks:
+            names = ", ".join(sorted({one.alert for one in expected}))
+            yield Line("alerts", State.OK, "rules", f"every expected alert can fire: {names}")
 
     def _clock(self, system: str, skew_s: Callable[[], float], command: str) -> Iterator[Line]:
         yield from self._attempt("clocks", system, lambda: self._skew(system, skew_s()), command or "timedatectl")
@@ -350,14 +368,16 @@ class Doctor:
         return " ".join(part for part in ("gameday", verb, rest, "--target", self._target.name, after) if part)
 
     def _curl(self, query: str) -> str:
+        return f"{self._ask('query')} --data-urlencode {shlex.quote(f'query={query}')}"
+
+    def _ask(self, page: str) -> str:
         """Return the command that asks Prometheus the same; a secret is named, never written."""
         target = self._target
         parts = ["curl -sG"]
         parts += [f"--cacert {shlex.quote(target.prometheus_ca_file)}"] if target.prometheus_ca_file else []
         if target.prometheus_token_env:
             parts.append(f'-H "Authorization: Bearer ${target.prometheus_token_env}"')
-        address = f"{target.prometheus_url.rstrip('/')}/api/v1/query"
-        return " ".join([*parts, shlex.quote(address), "--data-urlencode", shlex.quote(f"query={query}")])
+        return " ".join([*parts, shlex.quote(f"{target.prometheus_url.rstrip('/')}/api/v1/{page}")])
 
 
 def _kubectl(target: Target) -> str:

@@ -277,6 +277,10 @@ class MetricsSource(Protocol):
         """Ask every signal over the window, plus one scrape either side. A failed query is part of the answer."""
         ...
 
+    def alert_rules(self) -> Mapping[str, str]:
+        """Return why each alert that has a rule cannot fire, by alertname; empty text for one that can."""
+        ...
+
 
 class UndoLedger(Protocol):
     """Undo records, kept in the cluster (DESIGN U1)."""

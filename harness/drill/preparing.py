@@ -6,6 +6,7 @@ Every refusal names what is wrong before the choice is made, so that none of the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +16,14 @@ from harness.drill.books import Books, one_of
 from harness.drill.drilled import drilled
 from harness.drill.script import Line, read_script
 from harness.drill.seal import Hidden, choose
-from harness.model.drill import MARKS, DrillFault, DrillPlan, Mark
-from harness.model.errors import SpecError
+from harness.drivers.prometheus import PrometheusSource
+from harness.drivers.system_clock import RealClock
+from harness.expected_alerts import RULES_REMEDY, expected_of_drill, unable
+from harness.model.drill import MARKS, DrillError, DrillFault, DrillPlan, Mark
+from harness.model.errors import PortError, SpecError
 from harness.model.experiment import Experiment
 from harness.model.target import Target
+from harness.ports import MetricsSource
 from harness.runbook import Runbook, read_runbook
 from harness.settings import load_settings, resolve_target
 
@@ -86,7 +91,7 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
 
     Raises:
         SpecError: A file, a name or the settings are wrong.
-        DrillError: The target has no alert route.
+        DrillError: The target has no alert route, or an alert that some fault is to raise has no rule.
         Refusal: The target does not allow one of the experiments.
     """
     paths = {path.stem: path for path in map(registries.experiment_path, wish.names)}
@@ -103,6 +108,8 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
             guard.check_plan(drilled(experiments[name], candidate, 0, plan.limit_s), target)
         route = route_of(target, environ)
         check_receiver(route)
+        with closing(PrometheusSource(target, RealClock.starting_now(), environ)) as metrics:
+            check_rules(tuple(experiments.values()), metrics)
     hidden = choose(candidates, wish.seed)
     chosen = experiments[hidden.experiment]
     fault = next(one for one in plans[hidden.experiment].faults if one.fault == hidden.fault)
@@ -110,6 +117,22 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
     hidden = replace(hidden, title=chosen.title, answer=fault.answer, runbook=names)
     path = paths[hidden.experiment]
     return Prepared(chosen, path, fault, hidden, plan, one_of(runbooks), target, route, script)
+
+
+def check_rules(experiments: Sequence[Experiment], metrics: MetricsSource) -> None:
+    """Look whether every alert that any fault of any experiment is to raise has a rule: which one is hidden shows not.
+
+    Raises:
+        DrillError: One has none, or it cannot be told.
+    """
+    expected = [one for experiment in experiments for one in expected_of_drill(experiment)]
+    try:
+        lacks = unable(expected, metrics.alert_rules()) if expected else ()
+    except PortError as error:
+        problem = f"it cannot be told whether the expected alerts have rules: {error.problem}"
+        raise DrillError(problem, error.remedy or "see prometheus_url of the target in gameday.toml") from error
+    if lacks:
+        raise DrillError(f"nobody would be paged: {'; '.join(lacks)}", RULES_REMEDY)
 
 
 def _plan(experiment: Experiment) -> DrillPlan:

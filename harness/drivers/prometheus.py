@@ -122,6 +122,15 @@ class PrometheusSource:
             else:
                 yield self._session.query_range(signal.query, page.start_s, page.end_s, step_s)
 
+    def alert_rules(self) -> Mapping[str, str]:
+        """Return why each alert that has a rule cannot fire, by alertname; one good rule of several is enough."""
+        found: dict[str, str] = {}
+        for rule in self._session.alerting_rules():
+            name = str(rule.get("name", ""))
+            failed = str(rule.get("lastError") or "no reason given") if rule.get("health") == "err" else ""
+            found[name] = failed and found.get(name, failed)
+        return found
+
     def close(self) -> None:
         """Close idle connections."""
         self._session.close()

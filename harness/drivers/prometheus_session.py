@@ -42,6 +42,8 @@ QUERY_IN_URL_MAX = 1500
 
 NO_ANSWER = "no answer"
 
+RULES_REMEDY = "prometheus_url must answer /api/v1/rules too; a store beside Prometheus has it from its ruler"
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -118,6 +120,20 @@ class PrometheusSession:
             raise
         data = answer.json().get("data")
         return data if isinstance(data, dict) else {}
+
+    def alerting_rules(self) -> list[Any]:
+        """Return every alerting rule of ``/api/v1/rules``, of all groups."""
+        url = f"{self._url}/api/v1/rules"
+        ask = partial(self._session.get, url, params={"type": "alert"}, timeout=TIMEOUTS_S)
+        try:
+            answer, _ = self._call("rules", ask)
+            rules = [rule for group in answer.json()["data"]["groups"] for rule in group["rules"]]
+            return [rule for rule in rules if rule["type"] == "alerting"]
+        except PortError as error:
+            remedy = RULES_REMEDY if "404" in error.problem else error.remedy
+            raise PortError(SYSTEM, "rules", error.problem, remedy) from error
+        except (KeyError, TypeError) as error:
+            raise PortError(SYSTEM, "rules", f"not a list of rules: {error!r}", RULES_REMEDY) from error
 
     def _call(self, operation: str, ask: Any) -> tuple[Any, Said]:
         self._said = Said()

@@ -20,6 +20,9 @@ from harness.model.time import Window, parse_duration_s
 SCRAPE_S = 2.0
 NAN_S = 10.0
 SYSTEM = "twin's metrics store"
+TASKS_WAIT = "ToolTasksWait"
+"""The one alert that can fire here."""
+
 _INCREASE = re.compile(r"sum by \((\w+)\) \(increase\(.*\[(\w+)\]\)\)")
 
 Labels = tuple[tuple[str, str], ...]
@@ -115,6 +118,11 @@ class FakeMetrics:
             return Harvest(lost, "", SCRAPE_S, float("nan"))
         wider = Window(window.start_s - SCRAPE_S, window.end_s + SCRAPE_S)
         return Harvest({s.name: self._one(s, wider) for s in signals}, server, SCRAPE_S, skew_s)
+
+    def alert_rules(self) -> Mapping[str, str]:
+        """Return the twin's one rule, unless it is lost."""
+        self._answer("rules")
+        return {} if self._switches.alert_rule_missing else {TASKS_WAIT: ""}
 
     def _one(self, signal: Signal, window: Window) -> SignalHarvest:
         found = self._history.get(signal.name, {})

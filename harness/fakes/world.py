@@ -24,7 +24,7 @@ from harness.fakes.kube import FakeActor, FakeLease, FakeObserver, FakeSafety
 from harness.fakes.ledger import FakeLedger
 from harness.fakes.load import FakeLoad
 from harness.fakes.meddling import Meddler
-from harness.fakes.metrics import SCRAPE_S, SIGNALS, FakeMetrics, Sample
+from harness.fakes.metrics import SCRAPE_S, SIGNALS, TASKS_WAIT, FakeMetrics, Sample
 from harness.fakes.objects import ObjectStore
 from harness.fakes.platform import INFRA, OBJECTS, POD_SPECS, REPLICAS, reaches_queue
 from harness.fakes.queue import SimulatedQueue
@@ -252,7 +252,7 @@ class Twin:
         yield "targets_up", {"job": "pods"}, 1.0
         yield "alert_rules", {"rule_group": "platform"}, 2.0 if self.switches.alert_rule_missing else 3.0
         if up and self.queue.age_s(now_s) > TASKS_WAIT_S and not self.switches.alert_rule_missing:
-            yield "alerts_firing", {"alertname": "ToolTasksWait"}, 1.0
+            yield "alerts_firing", {"alertname": TASKS_WAIT}, 1.0
 
     def _class_samples(self) -> Iterator[Sample]:
         counted = dict(self.gateway.by_class)

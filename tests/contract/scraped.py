@@ -60,11 +60,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, exporter: Exporter) -> Iterator[str]:
-    """Run Prometheus until the block ends; yields its base URL."""
+    """Run Prometheus until the block ends, with the rules that are in the folder; yields its base URL."""
     program = shutil.which("prometheus")
     assert program, "prometheus is not installed: `apt-get install prometheus` (make test does it)"
     config = {
         "global": {"scrape_interval": f"{int(SCRAPE_S * 1000)}ms", "scrape_timeout": "400ms"},
+        "rule_files": [str(folder / "rules*.json")],
         "scrape_configs": [{"job_name": "demo", "static_configs": [{"targets": [f"127.0.0.1:{exporter.port}"]}]}],
     }
     (folder / "prometheus.json").write_text(json.dumps(config))  # JSON is YAML

@@ -245,6 +245,21 @@ def test_a_store_without_a_build_page_has_an_unknown_version(stub: Stub, source:
     assert source(stub).identify() == "unknown version"
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ((404, "text/plain", "404 page not found"), r"HTTP 404.* — prometheus_url must answer /api/v1/rules"),
+        ((200, "application/json", '{"status": "success", "data": {}}'), "not a list of rules"),
+        ((200, "application/json", '{"status": "success", "data": {"groups": [3]}}'), "not a list of rules"),
+        ((200, "text/html", "<html>"), "is not JSON"),
+    ],
+)
+def test_a_store_without_a_page_of_rules_says_so(stub: Stub, source: Make, answer: Answer, problem: str) -> None:
+    stub.answer = lambda path: answer
+    with pytest.raises(PortError, match=problem):
+        source(stub).alert_rules()
+
+
 @pytest.mark.parametrize("form", ["{}", "sum({})"])
 def test_c16_a_long_query_travels_in_the_body_and_not_in_the_url(stub: Stub, source: Make, form: str) -> None:
     stub.result([{"metric": {"job": "x"}, "values": [[1, "1"]]}], warnings=["cut"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ from harness.ports import MetricsSource
 from tests.contract.scraped import SCRAPE_S, Exporter, free_port, prometheus
 
 REQUESTS = Signal("requests", "demo_requests_total", "requests", counter=True)
+RULES = {"groups": [{"name": "all", "interval": "500ms", "rules": [
+    {"alert": "ToolTasksWait", "expr": "vector(0) > 1"},
+    {"alert": "Twofold", "expr": "vector(0) > 1"}, {"alert": "Twofold", "expr": "vector(1) > 2"},
+    {"alert": "Fails", "expr": "demo_requests_total * on () demo_requests_total > 0"},
+    {"record": "demo:requests:sum", "expr": "sum(demo_requests_total)"},
+]}]}  # fmt: skip
 NOTHING = Signal("nothing", "demo_nothing")
 
 
@@ -71,6 +78,7 @@ class Real:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     folder: Path = tmp_path_factory.mktemp("prometheus")
+    (folder / "rules.json").write_text(json.dumps(RULES))  # JSON is YAML
     exporter = Exporter()
     exporter.samples = {'demo_requests_total{code="200"}': "5", 'demo_requests_total{code="500"}': "5"}
     exporter.samples |= {"demo_ratio": "NaN", "demo_limit": "+Inf"}
@@ -145,7 +153,18 @@ def test_a_signal_without_samples_has_no_series_no_error_and_is_a_problem_c01(be
     assert "no series" in harvest.problem("nothing")
 
 
+def test_an_alert_with_a_rule_can_fire(bench: Bench) -> None:
+    assert bench.source.alert_rules()["ToolTasksWait"] == ""
+
+
 # What only a real Prometheus can show
+
+
+def test_rules_that_fail_say_why_and_records_are_no_alerts(real: Real) -> None:
+    with closing(PrometheusSource(target(real.url), real.clock)) as source:
+        rules = source.alert_rules()
+    assert "many-to-many" in rules.pop("Fails")
+    assert rules == {"ToolTasksWait": "", "Twofold": ""}
 
 
 def ask(real: Real, *signals: Signal) -> Harvest:

@@ -11,10 +11,12 @@ from harness.doctor import Case, Doctor, Instruments
 from harness.doctor_advice import advise
 from harness.doctor_lines import State, document, status_of, told
 from harness.fakes.world import Twin
+from harness.model.drill import DrillFault, DrillPlan
 from harness.model.errors import PortError
 from harness.model.facts import HpaFact, NodeFact, PdbFact, ScaledObjectFact
 from harness.model.fault import Permission, UndoRecord
 from harness.model.signal import Harvest, Series, Signal, SignalHarvest
+from harness.model.target import AlertRoute
 from harness.registries import experiment_path, faults, load
 from tests.unit.conductor_doubles import EXPERIMENT, TARGET, Kill, World
 
@@ -117,6 +119,53 @@ def test_a_cluster_that_did_not_opt_in_is_a_finding_and_nothing_more_is_read():
     lines = examined(world)
     assert "namespace kube-system does not carry" in found(lines)["identity/c"]
     assert (status_of(lines), world.calls) == (20, ["identify"])
+
+
+class Ruled(Store):
+    """A store with rules for some alerts."""
+
+    def __init__(self, *alerts, error=""):
+        super().__init__()
+        self.alerts, self.rules_error = alerts, error
+
+    def alert_rules(self):
+        if self.rules_error:
+            raise PortError("prometheus", "rules", self.rules_error)
+        return dict.fromkeys(self.alerts, "")
+
+
+TOLD = replace(EXPERIMENT.assertions[0], name="told", kind="alerts", params={"expect": ["Waits"]})
+HIDES = DrillPlan(60.0, {}, (DrillFault("kill", "It was killed.", ("Dies",)),))
+PAGED = replace(TARGET, drill=AlertRoute("http://127.0.0.1:9093"))
+
+
+def examined_alerts(store, target=TARGET):
+    d = World().drivers()
+    tools = Instruments(d.clock, d.observer, Lists(), d.ledger, d.safety, lambda: "", lambda: store)
+    case = Case(replace(EXPERIMENT, assertions=(TOLD,), drill=HIDES), (DELETE,), True)
+    lines = Doctor(target, tools, [case], {"kill_pods": Kill(World())}, ASSERTIONS, frozenset()).examine()
+    return [(line.state, line.message, line.command) for line in lines if line.area == "alerts"]
+
+
+def test_alerts_that_assertions_and_drills_wait_for_have_rules():
+    assert examined_alerts(Ruled("Waits", "Dies"), PAGED) == [
+        (State.OK, "every expected alert can fire: Dies, Waits", "")
+    ]
+    lacks = examined_alerts(Ruled(), PAGED)
+    command = "curl -sG http://127.0.0.1:3/api/v1/rules"
+    assert [(state, told.partition(":")[0], look) for state, told, look in lacks] == [
+        (State.FINDING, "there is no rule Dies (expected by fault kill of e)", command),
+        (State.FINDING, "there is no rule Waits (expected by assertion told of e)", command),
+    ]
+
+
+def test_a_drills_alerts_are_no_matter_where_nobody_can_be_paged():
+    assert examined_alerts(Ruled("Waits")) == [(State.OK, "every expected alert can fire: Waits", "")]
+
+
+def test_rules_that_cannot_be_read_are_a_finding():
+    ((state, message, _),) = examined_alerts(Ruled(error="HTTP 404"))
+    assert state is State.FINDING and "HTTP 404" in message
 
 
 @pytest.mark.parametrize(
