@@ -12,6 +12,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests that need no testbed run on every core; the others have the machine for themselves.
 ALONGSIDE := tests/unit tests/replay tests/plugin
+# Property tests draw the same each time: what chance finds is for `make fuzz`, and stops no unrelated change.
+SAME_DRAWS := --hypothesis-profile=ci
+FUZZED := tests/unit tests/replay
+FUZZ_S ?= 600
+SEED ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: help
@@ -42,12 +47,24 @@ test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
 	$(BIN)/python -m testbed build core drill
 ifeq ($(strip $(ARGS)),)
 	status=0; \
-	$(BIN)/python -m pytest -n auto $(ALONGSIDE) || status=$$?; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(ALONGSIDE)) || status=$$?; \
+	$(BIN)/python -m pytest $(SAME_DRAWS) -n auto $(ALONGSIDE) || status=$$?; \
+	$(BIN)/python -m pytest $(SAME_DRAWS) $(addprefix --ignore=,$(ALONGSIDE)) || status=$$?; \
 	exit $$status
 else
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SAME_DRAWS) $(ARGS)
 endif
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev  ## property tests by new seeds for FUZZ_S seconds (600), or by one seed (SEED=7)
+	status=0; \
+	while true; do \
+		seed=$(or $(SEED),$$RANDOM); \
+		echo "seed $$seed (the same again: make fuzz SEED=$$seed)"; \
+		$(BIN)/python -m pytest -q -n auto -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$$seed \
+			$(FUZZED) $(ARGS) || status=$$?; \
+		[[ -z "$(SEED)" && $$SECONDS -lt $(FUZZ_S) ]] || break; \
+	done; \
+	exit $$status
 
 .PHONY: check
 check: $(VENV)/.dev  ## lint, types, import rules, experiments, runbooks, what every manifest must have

@@ -55,6 +55,13 @@ def test_every_job_has_a_limit_and_nothing_of_the_event_reaches_a_shell_unquoted
         assert not [step for step in job["steps"] if "${{" in step.get("run", "")], "values go through env"
 
 
+def test_the_night_is_green_only_where_every_other_job_was() -> None:
+    others, last = sorted(set(jobs()) - {"complete"}), jobs()["complete"]
+    assert sorted(last["needs"]) == others
+    told = next(step["env"] for step in last["steps"] if "success" in step.get("run", ""))
+    assert sorted(told.values()) == [f"${{{{ needs.{job}.result }}}}" for job in others if job != "plan"]
+
+
 def written(folder: Path, **changes: Any) -> Path:
     folder.mkdir(parents=True)
     summary = {"experiment": "cascade", "seed": 7, "outcome": "PASS", "verdicts": [{}], **changes}
