@@ -1,7 +1,7 @@
 """How property tests draw, of every folder: no example has a limit in time. Nothing else may stand here.
 
-`make test` names Hypothesis' own profile ``ci`` instead: the same examples each time, so that a chance find does not stop
-a change that has nothing to do with it. Looking for new ones is `make fuzz`.
+`make test` names Hypothesis' own profile ``ci`` instead: the same examples each time, so that a chance find stops no
+change that has nothing to do with it. Looking for new ones is `make fuzz`.
 """
 
 from hypothesis import HealthCheck, settings
