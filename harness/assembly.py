@@ -140,6 +140,13 @@ def driver_permissions(experiment: Experiment, target: Target) -> tuple[Permissi
 
 
 def rehearsal(experiment: Experiment, job: Job) -> Parts:
+def drill_permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:
+    """Return what a drill of the experiment reads besides, to see what people do; nothing where it is no drill."""
+    from harness.drivers.kubernetes.people import people_permissions  # noqa: PLC0415
+
+    return people_permissions(experiment.scope.namespaces, target.system_namespace) if experiment.drill else ()
+
+
     """Wire the in-memory twin; the same faults and judges, simulated time."""
     from harness.fakes.world import Twin  # noqa: PLC0415 - only for rehearsals
 

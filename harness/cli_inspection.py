@@ -77,6 +77,7 @@ def print_rbac(name: str, settings: str, target: str, user: str, service_account
     where = resolve_target(load_settings(Path(settings)), target)
     needed = (
         *assembly.driver_permissions(experiment, where),
+        *assembly.drill_permissions(experiment, where),
         *preflight.fault_permissions(experiment, registries.faults()),
     )
     click.echo(as_yaml(manifests(f"gameday:{experiment.name}", needed, subject)), nl=False)

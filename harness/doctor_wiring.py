@@ -45,9 +45,10 @@ def examine(settings: Settings, name: str, experiments: tuple[str, ...] = ()) ->
 
 
 def needs(experiment: Experiment, target: Target) -> tuple[Permission, ...]:
-    """Return what the drivers and the faults of an experiment need to be allowed."""
+    """Return what drivers and faults of an experiment need to be allowed, and its drill where people can be paged."""
     own = assembly.driver_permissions(experiment, target)
-    return (*own, *preflight.fault_permissions(experiment, registries.faults()))
+    drill = assembly.drill_permissions(experiment, target) if target.drill.alertmanager_url else ()
+    return (*own, *drill, *preflight.fault_permissions(experiment, registries.faults()))
 
 
 def _instruments(target: Target, experiments: list[Experiment]) -> Instruments:

@@ -57,6 +57,7 @@ def needed(target: Target, experiments: Iterable[Experiment]) -> tuple[Permissio
     found: list[Permission] = []
     for experiment in experiments:
         found += assembly.driver_permissions(experiment, target)
+        found += assembly.drill_permissions(experiment, target)
         found += preflight.fault_permissions(experiment, faults)
     return tuple(dict.fromkeys(found))
 

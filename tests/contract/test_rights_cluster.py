@@ -8,6 +8,7 @@ from harness import assembly, preflight, registries
 from harness.drivers.kubernetes import kubeconfig
 from harness.drivers.kubernetes.connection import Call, Connection
 from harness.drivers.kubernetes.observer import KubernetesObserver
+from harness.drivers.kubernetes.people import PeopleWatch, people_permissions
 from harness.model.fault import Permission
 from harness.rbac import manifests, subject_of
 from tests.contract.cluster_world import SYSTEM_NAMESPACE, WallClock
@@ -54,8 +55,8 @@ def grant(real_world):
         real_world._admin.send(Call(f"delete {path}", "DELETE", path))
 
 
-def seen_by(light_testbed, user):
-    """Return an observer that the API server takes for a user, by impersonation."""
+def connected_as(light_testbed, user):
+    """Return a connection that the API server takes for a user's, by impersonation."""
     from kubernetes.client import ApiClient  # noqa: PLC0415 - kept out of collection
 
     path = light_testbed["kubeconfig"].rsplit("/", 1)[0] + "/admin.kubeconfig"
@@ -65,7 +66,11 @@ def seen_by(light_testbed, user):
         client.set_default_header("Impersonate-User", user)
         return client
 
-    return KubernetesObserver(Connection(make_client, light_testbed["context"]), WallClock())
+    return Connection(make_client, light_testbed["context"])
+
+
+def seen_by(light_testbed, user):
+    return KubernetesObserver(connected_as(light_testbed, user), WallClock())
 
 
 @pytest.mark.parametrize("name", ["pod-kill-under-burst", "cascade"])
@@ -80,3 +85,17 @@ def test_a_user_with_exactly_the_printed_rights_passes_the_access_review_and_may
     assert observer.identify().user == user  # what comes first of all
     assert observer.namespace_labels(real_world.namespace) is not None
     assert set(observer.allowed(UNRELATED)) == set(UNRELATED)
+
+
+def test_a_user_with_a_drills_printed_rights_sees_all_that_people_change(real_world, light_testbed, grant):
+    user = f"drill-{real_world.namespace}"
+    wanted, observer = people_permissions([real_world.namespace], SYSTEM_NAMESPACE), seen_by(light_testbed, user)
+    grant(manifests(f"gameday:drill:{real_world.namespace}", wanted, subject_of(user, "")))
+    real_world.until(lambda: not observer.allowed(wanted) or None, f"rights of {user}")
+    watch = PeopleWatch(connected_as(light_testbed, user), [real_world.namespace], SYSTEM_NAMESPACE)
+    try:
+        watch.start()
+        watch._learn_ours()
+        assert watch.troubles() == []
+    finally:
+        watch.stop()

@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import assembly, doctor_wiring, registries
 from harness.drill.people import may_be_shown
 from harness.drivers.kubernetes.connection import FIELD_MANAGER, PLAIN_MANAGER, manager_of
 from harness.drivers.kubernetes.inventory import News
-from harness.drivers.kubernetes.people import HOLD_S, ObjectStates, PeopleWatch
+from harness.drivers.kubernetes.people import (
+    HOLD_S,
+    ObjectStates,
+    PeopleWatch,
+    people_permissions,
+    watched_places,
+)
 from harness.drivers.kubernetes.people_changes import actions_between
 from harness.drivers.kubernetes.people_origin import origin_of
 from harness.drivers.kubernetes.people_pods import PodLosses, PodSets, loss_of
 from harness.model.drill import Origin
-from harness.model.fault import RUN_LABEL
-from tests.unit.kubernetes_stub import status, stub_api
+from harness.model.fault import RUN_LABEL, Permission
+from harness.model.target import AlertRoute
+from tests.unit.conductor_doubles import TARGET
+from tests.unit.kubernetes_stub import Exchange, status, stub_api
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "people_changes.json").read_text())
 EXPECTED = {
@@ -307,6 +319,52 @@ def test_a_hole_in_a_watch_is_told() -> None:
         watch._say(5.0, News("watch", "pods in agents", {"state": "open", "gap_s": 0.0, "reason": ""}))
         (trouble,) = watch.troubles()
         assert "pods in agents may have been missed for 4 s" in trouble["message"]
+
+
+def asked_for(exchange: Exchange) -> Permission | None:
+    """Return the right that a request needs; None for discovery, which everybody may do."""
+    found = re.fullmatch(r"/(?:api|apis/([^/]+))/[^/]+(?:/namespaces/([^/]+))?/([^/]+)", exchange.path)
+    verb = "watch" if "watch" in exchange.query else "list"
+    return Permission(verb, found[3], found[1] or "", "", found[2] or "") if found else None
+
+
+def test_every_read_of_the_watch_is_among_the_rights_that_are_printed_and_nothing_else_is() -> None:
+    wanted = set(people_permissions(["agents", "ml"], "gameday-system"))
+    resource = {"kind": "ScaledObject", "name": "scaledobjects", "namespaced": True}
+    with stub_api() as (api, connection):
+        api.on("GET", "/apis/keda.sh/v1alpha1", lambda asked: asked.json(200, {"resources": [resource]}))
+        api.on("GET", LEDGER, lambda asked: asked.json(200, {"metadata": {}, "items": []}))
+        for kind, place in watched_places(["agents", "ml"], keda=True):
+            path = kind.path(place)
+            api.on("GET", path, lambda asked: asked.json(200, {"metadata": {"resourceVersion": "1"}, "items": []}))
+            api.on("GET?watch", path, lambda asked: asked.stream(then="silent"))
+        watch = PeopleWatch(connection, ["agents", "ml"], "gameday-system")
+        watch.start()
+        watch._say(0.0, News("action", "u", actions_between(obj("PodDisruptionBudget"), None)[0]))
+        assert watch.poll() and not watch.troubles()
+        deadline_s = time.monotonic() + 20
+        while len(found := {right for one in api.requests if (right := asked_for(one))}) < len(wanted):
+            assert time.monotonic() < deadline_s, f"never asked: {wanted - found}"
+            time.sleep(0.05)
+        api.ended.set()
+        watch.stop()
+    assert found == wanted
+
+
+def test_a_drill_needs_more_rights_than_the_same_game_day_and_an_experiment_without_one_no_more() -> None:
+    drill, game_day = (registries.load(registries.experiment_path(name)) for name in ("network-policy", "queue-burst"))
+    target = replace(TARGET, namespaces=("agents",))
+    more = set(assembly.drill_permissions(drill, target)) - set(assembly.driver_permissions(drill, target))
+    agents = {(p.verb, p.resource) for p in more if p.namespace == "agents"}
+    assert {("watch", "networkpolicies"), ("list", "replicasets"), ("watch", "replicasets")} <= agents
+    assert assembly.drill_permissions(game_day, target) == ()
+
+
+def test_the_doctor_asks_for_a_drills_rights_only_where_people_can_be_paged() -> None:
+    drill = registries.load(registries.experiment_path("network-policy"))
+    paged = replace(TARGET, drill=AlertRoute("http://127.0.0.1:9093"))
+    more = set(doctor_wiring.needs(drill, paged)) - set(doctor_wiring.needs(drill, TARGET))
+    assert {one.resource for one in more} == {"replicasets", "networkpolicies", "scaledobjects"}
 
 
 def test_participants_see_only_what_is_surely_neither_the_fault_nor_an_answer_to_it() -> None:

@@ -18,6 +18,7 @@ from harness.drivers.kubernetes.ledger import KubernetesLedger
 from harness.drivers.kubernetes.people_changes import actions_between
 from harness.drivers.kubernetes.people_pods import PodLosses, PodSets, loss_of
 from harness.drivers.kubernetes.resources import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     HPAS,
     NETWORK_POLICIES,
@@ -33,6 +34,7 @@ from harness.drivers.kubernetes.resources import (
 from harness.drivers.kubernetes.watch import ResourceWatch
 from harness.model.drill import Origin
 from harness.model.errors import PortError
+from harness.model.fault import Permission
 
 Json = Mapping[str, Any]
 
@@ -42,6 +44,19 @@ HOLD_S = 2.0
 STOP_LIMIT_S = 3.0
 WATCHED: tuple[Resource, ...] = (REPLICA_SETS, STATEFUL_SETS, DEPLOYMENTS, HPAS, PDBS, NETWORK_POLICIES, PODS)
 """Sets first: what they tell explains what the others see."""
+
+
+def watched_places(namespaces: Sequence[str], keda: bool) -> list[tuple[Resource, str]]:
+    """Return every resource that is watched and in which namespace; the one list for watches and rights."""
+    kinds = (*WATCHED, SCALED_OBJECTS) if keda else WATCHED
+    return [(NODES, ""), *((kind, namespace) for kind in kinds for namespace in namespaces)]
+
+
+def people_permissions(namespaces: Sequence[str], system_namespace: str) -> tuple[Permission, ...]:
+    """Return what seeing people's changes needs to be allowed, KEDA's objects among it, and reading undo records."""
+    places, verbs = watched_places(namespaces, keda=True), ("list", "watch")
+    reads = [Permission(verb, kind.plural, kind.group, "", place) for kind, place in places for verb in verbs]
+    return (*reads, Permission("list", CONFIG_MAPS.plural, CONFIG_MAPS.group, "", system_namespace))
 
 
 class ObjectStates:
@@ -110,8 +125,7 @@ class PeopleWatch:
         Raises:
             PortError: Not one of them could be started.
         """
-        kinds = (*WATCHED, SCALED_OBJECTS) if served(self._connection, SCALED_OBJECTS) else WATCHED
-        places = [(NODES, ""), *((kind, namespace) for kind in kinds for namespace in self._namespaces)]
+        places = watched_places(self._namespaces, served(self._connection, SCALED_OBJECTS))
         failures = [error for kind, namespace in places if (error := self._started(kind, namespace)) is not None]
         if failures and not self._watches:
             raise failures[0]
