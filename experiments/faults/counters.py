@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 
 from experiments.faults.context import FaultContext
 from harness.model.errors import PortError
+from harness.model.signal import increase
 from harness.model.target import Target
+from harness.model.time import Window
+
+QUIET_S = 60.0
+"""How long a counter must have stood still for its rise to be a fault's doing."""
 
 Readings = Mapping[str, float]
 """Values by readable labels."""
@@ -54,6 +59,28 @@ def present(context: FaultContext, signal: str, mine: Callable[[str], bool]) -> 
         raise AssertionError("unreachable: `reading` looked")
     found = context.metrics.instant(context.target.signals[signal])
     return {labels: value for labels, value in found.items() if mine(labels)}
+
+
+def restless(context: FaultContext, signal: str) -> str:
+    """Say that a counter rises without the fault's doing, or that this cannot be told; empty where it stood still.
+
+    A platform that is short of something counts the same errors as one that a fault has cut off.
+
+    Args:
+        context: What the fault works with.
+        signal: Name of the counter, which `reading` has found.
+    """
+    if context.metrics is None or context.target is None:
+        raise AssertionError("unreachable: `reading` looked")
+    now_s = context.clock.now_s()
+    window = Window(now_s - QUIET_S, now_s)
+    found = context.metrics.harvest([context.target.signals[signal]], window)
+    if problem := found.problem(signal):
+        return f"whether it stood still before cannot be told: {problem}"
+    rose = increase(found.series(signal), window)
+    if not rose:
+        return ""
+    return f"{signal} rose by {rose:g} in the {QUIET_S:.0f} s before the change: that it goes on rising proves nothing"
 
 
 def next_scrape_s(context: FaultContext) -> float:

@@ -54,7 +54,7 @@ class CutNetwork:
         before = counters.reading(work.context, signal, _any)
         if isinstance(before, Mapping) and any(before.values()):
             yield counters.next_scrape_s(work.context)
-            before = counters.reading(work.context, signal, _any)
+            before = counters.restless(work.context, signal) or counters.reading(work.context, signal, _any)
         work.change(_ref(work.arguments), {_pointer(work.arguments): list(work.selected.found)})
         return Deed(work.selected.victims, "", (("selector", work.arguments["selector"]),), before)
 

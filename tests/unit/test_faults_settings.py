@@ -265,6 +265,25 @@ def test_a_network_that_enforces_nothing_is_told_in_plain_words() -> None:
         stage.carry_out("cut_network", **CUT)
 
 
+def test_a_counter_that_rose_before_proves_no_policy(stage: Stage) -> None:
+    stage.rate_rps = 30.0
+    listed = "/spec/podSelector/matchExpressions/key=app/values"
+    stage.somebody_sets(POLICY, {listed: ["tool-adapter", "evaluation"]})
+    stage.pass_time(10.0)
+    stage.somebody_sets(POLICY, {listed: ["planner", "tool-adapter", "evaluation"]})
+    with pytest.raises(FaultError, match=r"UNCLEAR: .* in the 60 s before the change: that it goes on rising proves"):
+        stage.carry_out("cut_network", **CUT)
+
+
+def test_a_counter_that_rose_long_before_is_as_good_as_new(stage: Stage) -> None:
+    stage.rate_rps = 30.0
+    stage.carry_out("cut_network", **CUT)
+    stage.undo()
+    stage.pass_time(70.0)
+    told = stage.carry_out("cut_network", **CUT)
+    assert told["effect"] == "CONFIRMED"
+
+
 def test_a_policy_without_a_counter_to_prove_it_leaves_it_unclear(stage: Stage) -> None:
     with pytest.raises(FaultError, match=r"UNCLEAR: .*no signal nothing_total"):
         stage.carry_out("cut_network", **{**CUT, "signal": "nothing_total"})
