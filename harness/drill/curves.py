@@ -33,6 +33,7 @@ class Curves:
 
     skip: frozenset[str] = frozenset()
     _units: dict[str, str] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)
     _points: dict[str, deque[Point]] = field(default_factory=dict)
     _counted: tuple[int, int] = (0, 0)
 
@@ -43,9 +44,12 @@ class Curves:
             handler(self, str(event["subject"]), event["detail"], at_unix_s)
 
     def document(self) -> dict[str, Any]:
-        """Return them as plain JSON: unit and points by name."""
+        """Return them as plain JSON by name: unit, points, and whether each value holds until the next one."""
         points = {name: list(map(list, known)) for name, known in list(self._points.items())}
-        return {name: {"unit": self._units[name], "points": points[name]} for name in sorted(points)}
+        return {
+            name: {"unit": self._units[name], "held": name in self._held, "points": points[name]}
+            for name in sorted(points)
+        }
 
     def _add(self, name: str, unit: str, at_unix_s: float, value: float | None) -> bool:
         """Add a point; not one that comes too soon after the last."""
@@ -80,6 +84,7 @@ class Curves:
             ready = f"{name} ready"
             points = self._points.setdefault(ready, deque())
             self._units[ready] = "pods"
+            self._held.add(ready)  # told when it changes, and only then
             points.append((round(at_unix_s, 2), float(detail.get("ready_replicas") or 0)))
             while len(points) > 1 and points[1][0] < at_unix_s - WINDOW_S:  # the one before says what held since
                 points.popleft()

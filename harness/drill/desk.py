@@ -73,9 +73,9 @@ class Desk(Protocol):
         ``limit_s``, ``targets_s``, ``marks`` {mark: {at_unix_s, by}}, ``steady`` {ok, reason}, ``hints`` [text],
         ``hints_left``, ``notes`` [{at_unix_s, by, text}], ``pages`` [page details with at_unix_s], ``actions`` [action
         details with at_unix_s], ``troubles``, ``runbook`` {title, path, steps: [{step, title, text,
-        commands: [{command, changes}], done: bool|None}]}, ``curves`` {name: {unit,
-        points: [[at_unix_s, value|None]]}} of the last 15 minutes, ``debrief`` (its
-        path below the drill's folder once there is one).
+        commands: [{command, changes}], done: bool|None}]}, ``curves`` {name: {unit, held: each value holds until the
+        next one, points: [[at_unix_s, value|None]]}} of the last 15 minutes, ``debrief`` (its path below the drill's
+        folder once there is one).
         The facilitator's has ``hidden`` {experiment, fault, title, answer} and ``faults`` (the run's fault events).
         """
         ...

@@ -34,6 +34,14 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, a, s
     .map(one => one.outerHTML.slice(0, 80))"""
 
 
+DRAWN = """name => {
+    const figures = [...document.querySelectorAll('#curves figure')];
+    const path = figures.find(one => one.innerText.includes(name)).querySelector('path.curve');
+    return [path.getAttribute('d').replace(/[^A-Z]/g, ''), Math.round(path.getBBox().width)];
+}"""
+"""The commands of a curve's path, and how wide it is of 600."""
+
+
 @dataclass
 class Opened:
     """A page in the browser, with all that it said, asked for and was sent."""
@@ -69,6 +77,12 @@ def curves(now: float) -> dict[str, dict[str, Any]]:
             "points": [[at, max(0.0, index - 110) * 2.5] for index, at in enumerate(times)],
         },
         "planner_replicas": {"unit": "", "points": [[at, 3 + (index > 120)] for index, at in enumerate(times)]},
+        "inference ready": {"unit": "pods", "held": True, "points": [[times[0], 2.0]]},
+        "planner ready": {
+            "unit": "pods",
+            "held": True,
+            "points": [[now - 2000, 3.0], [now - 150, 2.0], [now - 90, 3.0]],
+        },
     }
 
 
@@ -306,6 +320,17 @@ def test_the_facilitator_sees_everything_and_hands_out_the_link(context: Any, se
     assert not any(word in participant.page.content() for word in WORDS), "also in the facilitator's own browser"
     participant.page.keyboard.press("1")
     facilitator.shows("#mark-detected.made", "participants")
+
+
+def test_what_is_told_when_it_changes_is_a_flat_line_until_it_does(participant: Opened, desk: DeskTwin) -> None:
+    participant.shows("#curves figure", "inference ready")
+    commands, width = participant.page.evaluate(DRAWN, "inference ready")
+    assert commands == "MH" and 180 < width < 300, "from when it was told, up to now"
+    assert participant.page.evaluate(DRAWN, "planner ready") == ["MHVHVH", 600]
+    desk.curves = {"planner ready": {"unit": "pods", "held": True, "points": [[time.time(), 3.0]]}}
+    desk.touch()
+    participant.page.locator("#curves figure").filter(has_text="inference ready").wait_for(state="hidden")
+    assert participant.page.evaluate(DRAWN, "planner ready")[0] == "MH", "told this moment"
 
 
 LOOKS = [

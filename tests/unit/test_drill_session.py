@@ -164,6 +164,7 @@ def test_the_facilitator_sees_what_is_hidden_and_the_participants_what_they_may(
     assert open_["hints"] == [HINTS[0]] and open_["hints_left"] == 2
     assert open_["curves"]["planner ready"]["points"][-1][1] == 3.0
     assert open_["curves"]["succeeded"]["points"][-1][1] == 98.0
+    assert {name for name, one in open_["curves"].items() if one["held"]} == {"planner ready"}
 
 
 def test_the_reveal_opens_the_seal_and_tells_whose_changes_could_not_be_told(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 import { duration, make } from "./parts.js";
 
 const WIDTH = 600, HEIGHT = 90, TOP = 8, BOTTOM = 6;
-const SPAN_MIN_S = 60;
+const SPAN_MIN_S = 60, SPAN_MAX_S = 900;
 
 function svg(tag, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -29,6 +29,17 @@ function path(points, x, y) {
   return text;
 }
 
+// The path of what is told when it changes: each value holds until the next one, the last one until now.
+function steps(points, until, x, y) {
+  let text = "", pen = false;
+  for (const [at, value] of points) {
+    if (pen) text += `H${x(at).toFixed(1)}`;
+    if (value !== null) text += pen ? `V${y(value).toFixed(1)}` : `M${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+    pen = value !== null;
+  }
+  return pen ? `${text}H${x(until).toFixed(1)}` : text;
+}
+
 function bounds(values, unit) {
   let low = Math.min(...values), high = Math.max(...values);
   if (unit === "ratio" && low >= 0 && high <= 1) return [Math.min(low, 0.9), 1];
@@ -37,19 +48,19 @@ function bounds(values, unit) {
   return [low, high];
 }
 
-function curve(name, { unit, points }, from, until, marks) {
+function curve(name, { unit, held, points }, from, until, marks) {
   const values = points.map((point) => point[1]).filter((value) => value !== null);
   const last = points.length ? points[points.length - 1][1] : null;
   const caption = make("figcaption", {}, make("span", {}, name.replaceAll("_", " ")), make("b", {}, figure(last, unit)));
   if (!values.length) return make("figure", {}, caption, make("p", { class: "none" }, "No values yet."));
   const [low, high] = bounds(values, unit);
-  const x = (at) => ((at - from) / (until - from)) * WIDTH;
+  const x = (at) => ((Math.max(at, from) - from) / (until - from)) * WIDTH;
   const y = (value) => TOP + (1 - (value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const label = `${name}: now ${figure(last, unit)}, from ${figure(Math.min(...values), unit)} to ${figure(Math.max(...values), unit)}`;
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
   drawing.append(svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
   for (const at of marks) drawing.append(svg("line", { class: "mark", x1: x(at), x2: x(at), y1: 0, y2: HEIGHT }));
-  drawing.append(svg("path", { class: "curve", d: path(points, x, y) }));
+  drawing.append(svg("path", { class: "curve", d: held ? steps(points, until, x, y) : path(points, x, y) }));
   const scale = make("div", { class: "scale", "aria-hidden": "true" }, make("span", {}, figure(high, unit)), make("span", {}, figure(low, unit)));
   return make("figure", {}, caption, make("div", { class: "plot" }, drawing, scale));
 }
@@ -58,7 +69,8 @@ export function curves(view) {
   const all = Object.entries(view.curves || {});
   const times = all.flatMap(([, one]) => one.points.map((point) => point[0]));
   if (!times.length) return [make("p", { class: "none" }, "No values yet.")];
-  const until = Math.max(...times), from = Math.min(Math.min(...times), until - SPAN_MIN_S);
+  const until = Math.max(...times, view.end ? 0 : view.now_unix_s);
+  const from = Math.max(Math.min(...times, until - SPAN_MIN_S), until - SPAN_MAX_S);
   const marks = Object.values(view.marks).map((mark) => mark.at_unix_s).filter((at) => at >= from && at <= until);
   const axis = make("p", { class: "axis" }, make("span", {}, `${duration(until - from)} ago`), make("span", {}, "now"));
   return [...all.map(([name, one]) => curve(name, one, from, until, marks)), axis];
