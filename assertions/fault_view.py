@@ -43,6 +43,7 @@ class FaultView:
         outcomes: The last word about each pod of a drain, in order.
         drained: What a drain says of itself, or None.
         blocked_by: Budgets that blocked a drain.
+        resource: What its devices are offered as, of a fault on devices; empty otherwise.
     """
 
     name: str
@@ -58,6 +59,7 @@ class FaultView:
     outcomes: Sequence[Mapping[str, Any]]
     drained: bool | None
     blocked_by: Sequence[str]
+    resource: str
 
     @property
     def pod_uids(self) -> frozenset[str]:
@@ -109,6 +111,7 @@ def fault_view(record: Record, name: str) -> FaultView | None:
         victims=injection.victims, outcomes=tuple(outcomes.values()),
         drained=drained if isinstance(drained, bool) else None,
         blocked_by=tuple(str(budget) for budget in _last(events, "blocked_by") or ()),
+        resource=str(_last(events, "resource") or ""),
     )  # fmt: skip
 
 

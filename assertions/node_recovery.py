@@ -36,7 +36,7 @@ SCHEMA = params_object(
         "resource": {
             "type": "string",
             "minLength": 1,
-            "description": "resource that must be offered as before, such as nvidia.com/gpu; none by default",
+            "description": "resource that must be offered as before; by default the devices that the fault took",
         },
     },
     required=["fault"],
@@ -47,10 +47,10 @@ SLOW = "see the node's conditions and taints, and whether its device plugin runs
 def judge(record: Record, spec: AssertionSpec) -> Verdict:
     """Judge when each node of a fault served again after the undo."""
     name, limit = str(spec.params["fault"]), limit_s(spec, SCHEMA, "ready_within")
-    resource = spec.params.get("resource")
+    problem, fault = unproven(record, name), fault_view(record, name)
+    resource = spec.params.get("resource") or (fault.resource if fault else "")
     what = "Ready and schedulable" + (f", with its {resource}," if resource else "")
     expected = f"every node of fault {name} is {what} within {limit:g} s of its undo"
-    problem, fault = unproven(record, name), fault_view(record, name)
     if problem is not None or fault is None:
         return conclude(spec, [problem or unclear(f"fault {name} was never carried out")], expected)
     if not fault.nodes:
@@ -80,7 +80,7 @@ class _Return:
 
     view: NodeView
     touched_s: float
-    resource: str | None
+    resource: str
     window: Window
 
     @property
@@ -96,7 +96,7 @@ class _Return:
         if fact.unschedulable and not before.unschedulable:
             lacks.append("it is cordoned")
         lacks += [f"it has the taint {taint}" for taint in sorted(blocking_taints(fact) - blocking_taints(before))]
-        now, then = (amount(each, self.resource or "") for each in (fact, before))
+        now, then = (amount(each, self.resource) for each in (fact, before))
         if self.resource and (now is None or then is None or now < then):
             offered = fact.allocatable.get(self.resource, "0")
             lacks.append(f"it offers {offered} of {before.allocatable.get(self.resource, '0')} {self.resource}")

@@ -75,7 +75,9 @@ class TargetSetting(Strict):
     query_pack: str | Annotated[list[str], Field(min_length=1)] = Field(
         description="one pack, or several: a later one's query takes the place of an earlier one's"
     )
-    gpu_resource: str = Field("", description="as nodes offer it, such as nvidia.com/gpu; empty: there is none")
+    gpu_resource: str = Field(
+        "", pattern="^([^/]+/[^/]+)?$", description="as nodes offer it; default of faults on GPUs (else nvidia.com/gpu)"
+    )
     instance: str = Field("default", description="local only: name of the testbed instance")
     context: str = ""
     kubeconfig: str = Field("", description="one file; default: KUBECONFIG if it names one file, else ~/.kube/config")

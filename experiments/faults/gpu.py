@@ -62,9 +62,9 @@ class GpuExhaustion:
     ) -> Selected:
         """Find the nodes that offer the resource, and what is free on them."""
         del seed_text
-        resource = str(arguments.get("resource", DEFAULT_RESOURCE))
         if target is None:
             raise TargetError("no target names the image of helper pods")
+        resource = resource_of(arguments, target)
         found = _gpu_nodes(actor, arguments, resource)
         backend = str(arguments["backend"])
         if backend == "vram":
@@ -119,6 +119,11 @@ class GpuExhaustion:
         return (yield from wait_for(work.context, lambda: _demand_waits(work), work.evidence_limit_s))
 
 
+def resource_of(arguments: Mapping[str, Any], target: Target) -> str:
+    """Return what the devices are offered as: the experiment says it, else the target, else it is NVIDIA's name."""
+    return str(arguments.get("resource") or target.gpu_resource or DEFAULT_RESOURCE)
+
+
 def _target(work: Work) -> Target:
     if work.context.target is None:
         raise FaultError(work.plan.name, "no target names the image of helper pods")
@@ -126,7 +131,7 @@ def _target(work: Work) -> Target:
 
 
 def _resource(work: Work) -> str:
-    return str(work.arguments.get("resource", DEFAULT_RESOURCE))
+    return resource_of(work.arguments, _target(work))
 
 
 def _name(work: Work, role: str, number: int) -> str:
@@ -299,7 +304,11 @@ EXHAUST_GPUS = Fault(
         "description": "backend, and what it needs",
         "properties": {
             "backend": {"enum": ["hold", "unplug", "vram"], "description": "how the devices are taken"},
-            "resource": {"type": "string", "pattern": "^[^/]+/[^/]+$", "description": "such as nvidia.com/gpu"},
+            "resource": {
+                "type": "string",
+                "pattern": "^[^/]+/[^/]+$",
+                "description": "such as nvidia.com/gpu; the target's gpu_resource by default",
+            },
             "nodes": {"type": "string", "format": "selector", "description": "labels of the nodes; all that offer it"},
             "priority_class": {"type": "string", "minLength": 1, "description": "PriorityClass of the holding pods"},
             "keep": {"type": "integer", "minimum": 0, "description": "devices that stay (unplug; 0)"},

@@ -6,14 +6,14 @@ traffic nor of autoscalers: they set ``spec.replicas`` like anybody else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 from harness.fakes.clock import FakeClock
 from harness.fakes.jobs import WORK_S, SimJob
-from harness.fakes.nodes import BACK_S, EVICTED_S, NOTICED_S, PLATFORM_NODES, SimNode, new_node
+from harness.fakes.nodes import BACK_S, EVICTED_S, GPU, NOTICED_S, PLATFORM_NODES, SimNode, new_node
 from harness.fakes.scheduling import PRIORITIES, Placed, closed, lacking, told, victims_for
 from harness.fakes.switches import Switches
 from harness.fakes.workloads import (
@@ -113,10 +113,10 @@ class SimulatedCluster:
         self._version += 1
         return str(self._version)
 
-    def add_nodes(self) -> None:
-        """Add the nodes of the sample platform."""
+    def add_nodes(self, devices: Sequence[str] = (GPU,)) -> None:
+        """Add the nodes of the sample platform; those with GPUs offer them under these names."""
         for name, zone, pool in PLATFORM_NODES:
-            node = self.nodes[name] = new_node(self.new_uid(), name, zone, pool)
+            node = self.nodes[name] = new_node(self.new_uid(), name, zone, pool, devices)
             self.publish(node.fact())
 
     def add_workload(self, workload: SimWorkload) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,11 +80,11 @@ class SimNode:
         )  # fmt: skip
 
 
-def new_node(uid: str, name: str, zone: str, pool: str) -> SimNode:
-    """Return a Ready node of a pool; every pool but the general one is tainted, the GPU pool has four devices."""
+def new_node(uid: str, name: str, zone: str, pool: str, devices: Sequence[str] = (GPU,)) -> SimNode:
+    """Return a Ready node of a pool; all but the general one are tainted, the GPU pool has four devices a name."""
     labels = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone, POOL: pool}
     taints = [] if pool == "general" else [{"key": pool, "value": "true", "effect": "NoSchedule"}]
-    amounts = {"cpu": "8", "pods": "110", **({GPU: "4"} if pool == "gpu" else {})}
+    amounts = {"cpu": "8", "pods": "110", **(dict.fromkeys(devices, "4") if pool == "gpu" else {})}
     return SimNode(
         {
             "apiVersion": "v1",

@@ -16,14 +16,14 @@ AGENTS, INFRA = "agents", "platform-infra"
 Json = Mapping[str, Any]
 
 
-def _pod(name: str, priority: str, pool: str = "", gpus: int = 0) -> dict[str, Any]:
+def _pod(name: str, priority: str, pool: str = "", gpu: str = "") -> dict[str, Any]:
     container: dict[str, Any] = {"name": name, "image": IMAGE}
-    if gpus:
-        container["resources"] = {"requests": {GPU: str(gpus)}, "limits": {GPU: str(gpus)}}
+    if gpu:
+        container["resources"] = {"requests": {gpu: "1"}, "limits": {gpu: "1"}}
     spec: dict[str, Any] = {"containers": [container], "priorityClassName": priority}
     if pool:
         spec["tolerations"] = [{"key": pool, "operator": "Equal", "value": "true", "effect": "NoSchedule"}]
-    if pool and not gpus:
+    if pool and not gpu:
         spec["nodeSelector"] = {POOL: pool}
     return spec
 
@@ -43,17 +43,32 @@ def _planner() -> dict[str, Any]:
     return spec
 
 
+INFERENCE = (AGENTS, "inference")
+
+
+def _inference(gpu: str) -> dict[str, Any]:
+    return _pod("inference", "platform-critical", "gpu", gpu)
+
+
 POD_SPECS: Mapping[tuple[str, str], Json] = {
     (AGENTS, "planner"): _planner(),
     (AGENTS, "tool-adapter"): _pod("tool-adapter", "platform-standard"),
     (AGENTS, "tool-api"): _pod("tool-api", "platform-standard"),
-    (AGENTS, "inference"): _pod("inference", "platform-critical", "gpu", gpus=1),
+    INFERENCE: _inference(GPU),
     **{
         (INFRA, name): _pod(name, "platform-critical", "infra")
         for name in ("redis", "envoy", "prometheus", "queue-exporter")
     },
 }
 """Pod specs by namespace and name of the Deployment."""
+
+
+def pod_spec(namespace: str, name: str, gpu: str) -> Json:
+    """Return the pod spec of a Deployment, empty for one that the platform does not have; its GPUs by their name."""
+    if (namespace, name) == INFERENCE:
+        return _inference(gpu)
+    return POD_SPECS.get((namespace, name), {})
+
 
 REPLICAS: Mapping[tuple[str, str], int] = {
     (AGENTS, "inference"): 2,

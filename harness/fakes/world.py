@@ -25,8 +25,9 @@ from harness.fakes.ledger import FakeLedger
 from harness.fakes.load import FakeLoad
 from harness.fakes.meddling import Meddler
 from harness.fakes.metrics import SCRAPE_S, SIGNALS, TASKS_WAIT, FakeMetrics, Sample
+from harness.fakes.nodes import GPU
 from harness.fakes.objects import ObjectStore
-from harness.fakes.platform import INFRA, OBJECTS, POD_SPECS, REPLICAS, reaches_queue
+from harness.fakes.platform import INFRA, OBJECTS, REPLICAS, pod_spec, reaches_queue
 from harness.fakes.queue import SimulatedQueue
 from harness.fakes.switches import Switches, passed
 from harness.fakes.workloads import SimPdb, SimPod, SimWorkload
@@ -65,7 +66,14 @@ def twin_target(experiment: Experiment) -> Target:
         scrape_interval_s=SCRAPE_S,
         components=tuple(dict.fromkeys(("core", "platform", *experiment.components))),
         signals=SIGNALS,
+        gpu_resource=next(iter(gpu_resources(experiment)), ""),
     )
+
+
+def gpu_resources(experiment: Experiment) -> tuple[str, ...]:
+    """Return what the experiment calls its GPUs, so that the twin has what it asks for."""
+    named = (plan.arguments.get("resource") for plan in experiment.faults)
+    return tuple(dict.fromkeys(str(name) for name in named if name))
 
 
 class Twin:
@@ -122,7 +130,7 @@ class Twin:
     # what there is --------------------------------------------------------------------------------------------------
 
     def _build(self, experiment: Experiment) -> None:
-        self.cluster.add_nodes()
+        self.cluster.add_nodes(gpu_resources(experiment) or (GPU,))
         self._served = self._workload(NAMESPACE, PLANNER, {"app": PLANNER}, PLANNER_PODS)
         scaled = any(
             str(spec.params.get("autoscaler", "")).startswith("scaledobject/") for spec in experiment.assertions
@@ -146,7 +154,7 @@ class Twin:
     def _workload(self, namespace: str, name: str, selector: dict[str, str], replicas: int) -> SimWorkload:
         found = self.cluster.workload(namespace, name)
         if found is None:
-            spec = POD_SPECS.get((namespace, name), {})
+            spec = pod_spec(namespace, name, self.target.gpu_resource or GPU)
             found = SimWorkload(namespace, name, selector, replicas, spec=spec)
             self.cluster.add_workload(found)
         return found

@@ -100,7 +100,8 @@ class Target:
         load_workers: Who makes the load.
         announce: Who is told of a run.
         drill: How pages come to a drill.
-        gpu_resource: What nodes offer GPUs as, such as ``nvidia.com/gpu``; empty where there are none.
+        gpu_resource: What nodes offer GPUs as, such as ``amd.com/gpu``: the default of faults on GPUs. Empty:
+            ``nvidia.com/gpu``, and nobody looks that a node does.
     """
 
     name: str

@@ -14,7 +14,7 @@ from tests.replay.fault_builders import node_victim, one_fault, tell_fault
 from tests.replay.keda_builders import keda_run, scaled_object
 
 HELD, NODE = "replicas_held", "node_recovery"
-GPU = "nvidia.com/gpu"
+GPU, MIG = "nvidia.com/gpu", "nvidia.com/mig-1g.5gb"
 
 
 def blackout(effect: str = "CONFIRMED", undone_s: float | None = 130) -> Run:
@@ -130,6 +130,18 @@ def node_run(*returns: tuple[float, NodeFact], effect: str = "CONFIRMED", undone
 def returned(run: Run, **params: Any) -> Verdict:
     verdict: Verdict = judged(asserting(run, NODE, **({"fault": "lose"} | params)), NODE)
     return verdict
+
+
+def test_devices_that_the_fault_took_must_be_back_without_being_named_again() -> None:
+    run = one_fault(good_run(), "unplug", Loss.CAPACITY)
+    run.fact(1, node(allocatable={MIG: "7", GPU: "4"}))
+    tell_fault(run, "unplug", Loss.CAPACITY, [node_victim("gpu-1")], resource=MIG)
+    run.fact(98, node(allocatable={MIG: "0", GPU: "4"}))
+    short = returned(run, fault="unplug", ready_within="20s")
+    assert short.outcome is Outcome.FAIL
+    assert f"it offers 0 of 7 {MIG}" in short.reason
+    run.fact(140, node(allocatable={MIG: "7", GPU: "4"}))
+    assert returned(run, fault="unplug", ready_within="20s").outcome is Outcome.PASS
 
 
 def test_a_node_that_is_back_in_time_passes() -> None:
