@@ -45,8 +45,13 @@ def rbac_command(
 @target_option
 @click.option("--image", required=True, metavar="IMAGE", help="An image in which this project is installed.")
 @click.option("--out", metavar="DIR", help="Folder that is written (deploy/TARGET).")
+@click.option(
+    "--claim", default="", metavar="NAME", help="PersistentVolumeClaim for the runs; else they go with the pod."
+)
 @settings_option
-def deploy_command(names: tuple[str, ...], target: str | None, image: str, out: str | None, settings: str) -> int:
+def deploy_command(
+    names: tuple[str, ...], target: str | None, image: str, out: str | None, claim: str, settings: str
+) -> int:
     """Write what a target needs in its cluster, for `kubectl apply -k`: runner, reaper, labels, a Job an EXPERIMENT."""
     from harness.deploy import runner, runner_folder  # noqa: PLC0415 - brings Chaos Toolkit (FAULTS)
 
@@ -59,7 +64,7 @@ def deploy_command(names: tuple[str, ...], target: str | None, image: str, out: 
     click.echo(f"wrote {folder}: kubectl apply -k {folder}")
     for experiment in fitting:
         job = folder / "jobs" / experiment.name
-        runner_folder.write(job, runner_folder.job_files(found, experiment, image))
+        runner_folder.write(job, runner_folder.job_files(found, experiment, image, claim))
         click.echo(f"wrote {job}: kubectl apply -k {job}")
     return exits.HELD
 

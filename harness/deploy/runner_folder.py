@@ -68,9 +68,9 @@ def base_files() -> Mapping[str, str]:
     return {**texts, "kustomization.yaml": yaml.safe_dump({**_HEAD, "resources": list(resources)}, sort_keys=False)}
 
 
-def job_files(target: Target, experiment: Experiment, image: str) -> Mapping[str, str]:
+def job_files(target: Target, experiment: Experiment, image: str, claim: str = "") -> Mapping[str, str]:
     """Return the Job of one experiment, as file name to text: a folder of its own, for it is applied on its own."""
-    text = yaml.safe_dump(runner_job.job(target, experiment, image), sort_keys=False)
+    text = yaml.safe_dump(runner_job.job(target, experiment, image, claim), sort_keys=False)
     kustomization = {**_HEAD, "resources": ["job.yaml"]}
     return {"job.yaml": text, "kustomization.yaml": yaml.safe_dump(kustomization, sort_keys=False)}
 

@@ -69,13 +69,14 @@ def kubeconfig_text() -> str:
     )
 
 
-def job(target: Target, experiment: Experiment, image: str) -> Manifest:
+def job(target: Target, experiment: Experiment, image: str, claim: str = "") -> Manifest:
     """Return the Job.
 
     Args:
         target: Where it runs.
         experiment: What it runs.
         image: An image in which this project is installed.
+        claim: PersistentVolumeClaim in which the runs stay; without one they go with the pod.
     """
     labels = {"app": NAME, "gameday.local/experiment": experiment.name}
     meta = {"name": f"gameday-{experiment.name}", "namespace": target.system_namespace, "labels": labels}
@@ -88,12 +89,16 @@ def job(target: Target, experiment: Experiment, image: str) -> Manifest:
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": 7 * 24 * 3600,
             "activeDeadlineSeconds": int(experiment.timeout_s) + MARGIN_S,
-            "template": {"metadata": {"labels": labels, "annotations": safe}, "spec": _pod(target, experiment, image)},
+            "template": {
+                "metadata": {"labels": labels, "annotations": safe},
+                "spec": _pod(target, experiment, image, claim),
+            },
         },
     }
 
 
-def _pod(target: Target, experiment: Experiment, image: str) -> Manifest:
+def _pod(target: Target, experiment: Experiment, image: str, claim: str) -> Manifest:
+    state: Manifest = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}}
     return {
         "serviceAccountName": NAME,
         "restartPolicy": "Never",
@@ -108,7 +113,7 @@ def _pod(target: Target, experiment: Experiment, image: str) -> Manifest:
         "volumes": [
             {"name": "settings", "configMap": {"name": "gameday-settings"}},
             {"name": "files", "secret": {"secretName": f"{SECRET}-files", "optional": True}},
-            {"name": "state", "emptyDir": {}},
+            {"name": "state", **state},
         ],
     }
 

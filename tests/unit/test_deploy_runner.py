@@ -111,6 +111,17 @@ def test_the_job_is_never_started_again_by_itself_and_has_time_to_undo():
     assert "secretKeyRef" not in text_of(job)
 
 
+def test_the_runs_stay_where_a_claim_is_named_and_go_with_the_pod_elsewhere():
+    experiment = load(experiment_path("pod-kill-under-burst"))
+
+    def state(claim):
+        (job,) = yaml.safe_load_all(runner_folder.job_files(FIT, experiment, IMAGE, claim)["job.yaml"])
+        return next(v for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "state")
+
+    assert state("runs") == {"name": "state", "persistentVolumeClaim": {"claimName": "runs"}}
+    assert state("") == {"name": "state", "emptyDir": {}}
+
+
 def test_the_folder_is_whole_and_the_load_workers_find_the_run():
     cluster = replace(
         FIT, load_workers=LoadWorkers(count=3, placement="cluster", listen_host="10.0.0.1", listen_port=5557)
