@@ -130,16 +130,16 @@ def driver_permissions(experiment: Experiment, target: Target) -> tuple[Permissi
     from harness.drivers.kubernetes.observer import identity_permissions, observer_permissions  # noqa: PLC0415
     from harness.drivers.kubernetes.safety import safety_permissions  # noqa: PLC0415
 
+    scope = experiment.scope
     return (
-        *identity_permissions((*experiment.scope.namespaces, target.system_namespace)),
-        *observer_permissions(experiment.scope.namespaces, "keda" in experiment.components),
+        *identity_permissions((*scope.namespaces, target.system_namespace)),
+        *observer_permissions(scope.namespaces, "keda" in experiment.components, scope.node_autoscalers),
         *ledger_permissions(target.system_namespace),
         *lease_permissions(target.system_namespace),
         *safety_permissions(target.system_namespace),
     )
 
 
-def rehearsal(experiment: Experiment, job: Job) -> Parts:
 def drill_permissions(experiment: Experiment, target: Target) -> tuple[Permission, ...]:
     """Return what a drill of the experiment reads besides, to see what people do; nothing where it is no drill."""
     from harness.drivers.kubernetes.people import people_permissions  # noqa: PLC0415
@@ -147,6 +147,7 @@ def drill_permissions(experiment: Experiment, target: Target) -> tuple[Permissio
     return people_permissions(experiment.scope.namespaces, target.system_namespace) if experiment.drill else ()
 
 
+def rehearsal(experiment: Experiment, job: Job) -> Parts:
     """Wire the in-memory twin; the same faults and judges, simulated time."""
     from harness.fakes.world import Twin  # noqa: PLC0415 - only for rehearsals
 

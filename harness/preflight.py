@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.definitions import FaultDefinition
-from harness.model.experiment import AssertionSpec, Experiment
-from harness.model.facts import Fact, HpaFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.experiment import NODES_SCALED, AssertionSpec, Experiment, node_autoscaler_of
+from harness.model.facts import Fact, HpaFact, NodeAutoscalerFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
 from harness.model.fault import Permission
 from harness.model.selector import parse_selector
 
@@ -49,7 +49,7 @@ def find_all(experiment: Experiment, facts: Facts) -> tuple[Finding, ...]:
         look = _LOOKS.get(spec.kind)
         if look:
             found.extend(look(spec, facts))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def not_yet_known(experiment: Experiment, facts: Facts) -> tuple[str, ...]:
@@ -97,6 +97,28 @@ def _look_scaledobject(scaler: ScaledObjectFact, subject: str, concerns: tuple[s
         yield Finding("autoscaler-dead", subject, message, describe, concerns)
 
 
+def _look_node_autoscaler(spec: AssertionSpec, facts: Facts) -> Iterable[Finding]:
+    """Look for the status of an autoscaler of nodes.
+
+    A target without one breaks no promise: nothing there scales nodes, and the answer is INCONCLUSIVE (CASES F17).
+    """
+    namespace, _, name = node_autoscaler_of(spec).partition("/")
+    subject, look = f"nodeautoscaler {namespace}/{name}", f"kubectl -n {namespace} describe configmap {name}"
+    found = _named(facts, "nodeautoscaler", namespace, name)
+    if not isinstance(found, NodeAutoscalerFact):
+        message = f"no autoscaler of nodes tells of itself: there is no ConfigMap {namespace}/{name}"
+        remedy = "let it write its status (--write-status-configmap), name it by status, or leave the assertion out"
+        yield Finding("node-autoscaler-missing", subject, message, remedy, ())
+    elif not found.state:
+        message = f"what the autoscaler of nodes says in {namespace}/{name} cannot be read"
+        yield Finding("node-autoscaler-unreadable", subject, message, look, ())
+    elif found.state != "Running" or found.health == "Unhealthy":
+        message = (
+            f"the autoscaler of nodes cannot scale: it is {found.state}, the cluster {found.health or 'not known'}"
+        )
+        yield Finding("autoscaler-dead", subject, message, look, (spec.kind,))
+
+
 def _look_pdb(spec: AssertionSpec, facts: Facts) -> Iterable[Finding]:
     namespace, _, name = str(spec.params["pdb"]).partition("/")
     subject = f"pdb {namespace}/{name}"
@@ -125,6 +147,7 @@ def matches(selector: Mapping[str, str], pod: PodFact) -> bool:
 _LOOKS: Mapping[str, Callable[[AssertionSpec, Facts], Iterable[Finding]]] = {
     "autoscaler_response": _look_autoscaler,
     "pdb_safety": _look_pdb,
+    NODES_SCALED: _look_node_autoscaler,
 }
 
 

@@ -70,14 +70,19 @@ def _role(name: str, namespace: str, wanted: list[Permission], subject: Mapping[
 
 
 def _rules(wanted: list[Permission]) -> list[Manifest]:
-    """Return one rule a resource, with its verbs."""
-    verbs: dict[tuple[str, str], set[str]] = {}
+    """Return one rule a resource, or a named object of it, with its verbs."""
+    verbs: dict[tuple[str, str, str], set[str]] = {}
     for permission in wanted:
         resource = permission.resource + (f"/{permission.subresource}" if permission.subresource else "")
-        verbs.setdefault((permission.group, resource), set()).add(permission.verb)
+        verbs.setdefault((permission.group, resource, permission.name), set()).add(permission.verb)
     return [
-        {"apiGroups": [group], "resources": [resource], "verbs": sorted(found)}
-        for (group, resource), found in sorted(verbs.items())
+        {
+            "apiGroups": [group],
+            "resources": [resource],
+            **({"resourceNames": [name]} if name else {}),
+            "verbs": sorted(found),
+        }
+        for (group, resource, name), found in sorted(verbs.items())
     ]
 
 

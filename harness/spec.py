@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,7 +22,7 @@ from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
-from harness.spec_assertions import abort_limits, restored_last
+from harness.spec_assertions import abort_limits, node_autoscalers, restored_last
 from harness.spec_document import Document, KeyPath, Problem, raise_all, read_document, schema_errors, suggestion
 from harness.spec_drill import drill_plan, drill_problems
 from harness.spec_load import planned_load, time_problems
@@ -187,7 +187,8 @@ class _Reading:
         """Return the value, or raise everything that is wrong."""
         data, game = self._document.data, self._game
         probes, faults, load = self._steady_state(), self._method(), self._load()
-        assertions, scope = self._judged(), self._scope()
+        assertions = self._judged()
+        scope = self._scope(assertions)
         settle_s, timeout_s = self._seconds("settle", DEFAULT_SETTLE_S), self._seconds("timeout", DEFAULT_TIMEOUT_S)
         if self._find_file(game["runbook"]) is None:
             self._wrong((*self._base, "runbook"), f"there is no file {game['runbook']}", "write the drill it names")
@@ -342,13 +343,13 @@ class _Reading:
 
     # the gameday extension -------------------------------------------------------------------------------------------
 
-    def _scope(self) -> Scope:
+    def _scope(self, assertions: Sequence[AssertionSpec]) -> Scope:
         written = self._game["scope"]["workloads"]
         for number, workload in enumerate(written):
             place = (*self._base, "scope", "workloads", number, "namespace")
             self._check_namespace(place, workload["namespace"])
         refs = (WorkloadRef(w["namespace"], w["name"], parse_selector(w["selector"])) for w in written)
-        return Scope(self._namespaces, tuple(refs))
+        return Scope(self._namespaces, tuple(refs), node_autoscalers(assertions))
 
     def _load(self) -> LoadProfile | None:
         written, place = self._game["load"], (*self._base, "load")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.model.abort import AbortLimits
-from harness.model.experiment import AssertionSpec
+from harness.model.experiment import NODES_SCALED, AssertionSpec, node_autoscaler_of
 
 OBJECTIVE = 0.995
 """Of an experiment without an error budget."""
@@ -17,6 +17,11 @@ def abort_limits(game: Mapping[str, Any], assertions: Sequence[AssertionSpec]) -
     budget = next((spec for spec in assertions if spec.kind == "error_budget"), None)
     objective = OBJECTIVE if budget is None else float(budget.params.get("objective", OBJECTIVE))
     return AbortLimits.of(game["abort"], objective) if "abort" in game else None
+
+
+def node_autoscalers(assertions: Sequence[AssertionSpec]) -> tuple[str, ...]:
+    """Return ``namespace/name`` of each status that the assertions about autoscalers of nodes are judged by."""
+    return tuple(dict.fromkeys(node_autoscaler_of(spec) for spec in assertions if spec.kind == NODES_SCALED))
 
 
 def restored_last(specs: Sequence[AssertionSpec]) -> tuple[AssertionSpec, ...]:

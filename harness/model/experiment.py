@@ -11,6 +11,12 @@ from harness.model.drill import DrillPlan
 from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 
+NODES_SCALED = "nodes_scaled"
+"""Kind of the assertions about an autoscaler of nodes: they alone make it be watched."""
+
+NODE_AUTOSCALER_STATUS = "kube-system/cluster-autoscaler-status"
+"""ConfigMap in which the Cluster Autoscaler tells of itself, unless its flags say otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeSpec:
@@ -30,6 +36,11 @@ class AssertionSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+def node_autoscaler_of(spec: AssertionSpec) -> str:
+    """Return ``namespace/name`` of the status by which an assertion about an autoscaler of nodes is judged."""
+    return str(spec.params.get("status", NODE_AUTOSCALER_STATUS))
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadRef:
     """A workload that is watched: its pods carry ``selector``."""
@@ -46,10 +57,13 @@ class Scope:
     Attributes:
         namespaces: Watched as a whole (pods, workloads, HPAs, PDBs, ScaledObjects); nodes always are.
         workloads: Those whose metrics must be fresh and whose pods must be Ready before the load starts.
+        node_autoscalers: ``namespace/name`` of each ConfigMap in which an autoscaler of nodes tells of itself; pods and
+            budgets of that namespace are watched too, for what keeps a node.
     """
 
     namespaces: tuple[str, ...]
     workloads: tuple[WorkloadRef, ...] = ()
+    node_autoscalers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class PodFact(Fact):
-    """A pod. ``ready`` is condition Ready=True without a deletionTimestamp (CASES A12)."""
+    """A pod. ``ready`` is condition Ready=True without a deletionTimestamp (CASES A12).
+
+    ``safe_to_evict`` and ``local_volumes`` (those that no annotation excuses) are what an autoscaler of nodes goes by.
+    """
 
     kind: ClassVar[str] = "pod"
     labels: dict[str, str] = field(default_factory=dict)
@@ -64,6 +67,8 @@ class PodFact(Fact):
     disruption: str = ""
     reason: str = ""
     priority: int | None = None
+    safe_to_evict: bool | None = None
+    local_volumes: list[str] = field(default_factory=list)
 
     @property
     def terminal(self) -> bool:
@@ -73,7 +78,7 @@ class PodFact(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NodeFact(Fact):
-    """A node. ``taints`` are ``key=value:effect``."""
+    """A node. ``taints`` are ``key=value:effect``; ``kept``: an annotation bars its autoscaler from removing it."""
 
     kind: ClassVar[str] = "node"
     labels: dict[str, str] = field(default_factory=dict)
@@ -81,6 +86,7 @@ class NodeFact(Fact):
     unschedulable: bool = False
     taints: list[str] = field(default_factory=list)
     allocatable: dict[str, str] = field(default_factory=dict)
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +187,49 @@ class JobFact(Fact):
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeAutoscalerFact(Fact):
+    """What an autoscaler of nodes publishes of itself (ConfigMap ``cluster-autoscaler-status``), both forms of it.
+
+    Attributes:
+        state: ``Running`` or ``Initializing``; empty where the status cannot be read.
+        health: ``Healthy`` or ``Unhealthy``, of the whole cluster.
+        scale_up: ``NoActivity``, ``InProgress`` and others.
+        scale_down: ``NoCandidates`` or ``CandidatesPresent``.
+        candidates: Nodes that it would remove.
+        min_sizes: Least size of each group of nodes.
+        max_sizes: Its largest size.
+        targets: Its size as asked of the provider.
+        backoffs: Why a group is not scaled up for a while; empty for a group without a reason.
+        updated_unix_s: When it wrote so.
+    """
+
+    kind: ClassVar[str] = "nodeautoscaler"
+    state: str = ""
+    health: str = ""
+    scale_up: str = ""
+    scale_down: str = ""
+    candidates: int | None = None
+    min_sizes: dict[str, int] = field(default_factory=dict)
+    max_sizes: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, int] = field(default_factory=dict)
+    backoffs: dict[str, str] = field(default_factory=dict)
+    updated_unix_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAutoscalerFlagsFact(Fact):
+    """The flags that an autoscaler of nodes was started with; of those that say when and what it may remove only."""
+
+    kind: ClassVar[str] = "nodeautoscalerflags"
+    flags: dict[str, str] = field(default_factory=dict)
+
+
 FACTS: dict[str, type[Fact]] = {
-    cls.kind: cls for cls in (PodFact, NodeFact, WorkloadFact, HpaFact, ScaledObjectFact, PdbFact, JobFact)
-}
+    cls.kind: cls
+    for cls in (
+        PodFact, NodeFact, WorkloadFact, HpaFact, ScaledObjectFact, PdbFact, JobFact, NodeAutoscalerFact,
+        NodeAutoscalerFlagsFact,
+    )
+}  # fmt: skip
 """Every kind of fact by the event kind it travels under."""

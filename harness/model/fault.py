@@ -89,18 +89,20 @@ class Loss(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One verb that an experiment needs, in the words of a SelfSubjectAccessReview."""
+    """One verb that an experiment needs, in the words of a SelfSubjectAccessReview; ``name``: of one object alone."""
 
     verb: str
     resource: str
     group: str = ""
     subresource: str = ""
     namespace: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         """Return ``create pods/eviction in agents``."""
         what = self.resource + (f"/{self.subresource}" if self.subresource else "")
         what += f".{self.group}" if self.group else ""
+        what += f" {self.name}" if self.name else ""
         return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
 
 

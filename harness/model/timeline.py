@@ -7,7 +7,7 @@ Event kinds (actor in brackets) and their details:
     finding    [harness] subject=object, detail={"code", "message", "remedy", "concerns": [assertion kinds]}
     refusal    [harness] subject=code, detail={"message", "remedy"}
     stop       [harness] subject=who asked, detail={"reason"}
-    pod, node, workload, hpa, scaledobject, pdb, job
+    pod, node, workload, hpa, scaledobject, pdb, job, nodeautoscaler, nodeautoscalerflags
                [cluster] subject=namespace/name, detail=Fact.detail()
     watch      [cluster] subject=resource, detail={"state": "open"|"hole"|"lost"|"closed", "gap_s", "reason"}
     k8s-event  [cluster] subject=namespace/name, detail={"reason", "message", "type", "involved"}

@@ -16,6 +16,9 @@ from harness.model.facts import Fact, HpaFact, JobFact, NodeFact, PdbFact, PodFa
 
 Json = Mapping[str, Any]
 
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+SAFE_VOLUMES = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+KEPT = "cluster-autoscaler.kubernetes.io/scale-down-disabled"
 PAUSED_ANNOTATIONS = ("autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas")
 
 
@@ -79,7 +82,25 @@ def pod_fact(obj: Json) -> PodFact:
         disruption=str(disruption.get("reason", "")) if holds(disruption) else "",
         reason=status.get("reason") or _container_reason(status) or str(scheduled.get("reason", "")),
         priority=spec.get("priority"),
+        safe_to_evict={"true": True, "false": False}.get(str(_annotations(obj).get(SAFE_TO_EVICT, ""))),
+        local_volumes=_local_volumes(obj),
     )
+
+
+def _annotations(obj: Json) -> Json:
+    return obj["metadata"].get("annotations") or {}
+
+
+def _local_volumes(obj: Json) -> list[str]:
+    """Return volumes that are lost with the node, but for those that the pod's annotation excuses."""
+    excused = str(_annotations(obj).get(SAFE_VOLUMES, "")).split(",")
+    volumes = (obj.get("spec") or {}).get("volumes") or ()
+    return [v["name"] for v in volumes if _is_local(v) and v["name"] not in excused]
+
+
+def _is_local(volume: Json) -> bool:
+    scratch = volume.get("emptyDir")
+    return "hostPath" in volume or (scratch is not None and scratch.get("medium") != "Memory")
 
 
 def _container_reason(status: Json) -> str:
@@ -101,6 +122,7 @@ def node_fact(obj: Json) -> NodeFact:
         unschedulable=bool(spec.get("unschedulable")),
         taints=sorted(taint_text(taint) for taint in spec.get("taints") or ()),
         allocatable=dict(status.get("allocatable") or {}),
+        kept=str(_annotations(obj).get(KEPT, "")) == "true",
     )
 
 
@@ -199,7 +221,7 @@ def scaled_object_fact(obj: Json) -> ScaledObjectFact:
 
 
 def _paused(obj: Json) -> bool:
-    annotations = obj["metadata"].get("annotations") or {}
+    annotations = _annotations(obj)
     flag, replicas = PAUSED_ANNOTATIONS
     asked = str(annotations.get(flag, "")).lower() == "true" or replicas in annotations
     return asked or holds(condition(obj, "Paused")) is True

@@ -84,6 +84,25 @@ class FactInventory:
         return News(fact.kind, fact.subject, fact.detail())
 
 
+class SomeOnly:
+    """Takes the facts of some objects of a resource alone."""
+
+    def __init__(self, inventory: FactInventory, wanted: Callable[[Json], bool]) -> None:
+        self._inventory, self._wanted = inventory, wanted
+
+    def facts(self) -> list[Fact]:
+        """Return the present facts."""
+        return self._inventory.facts()
+
+    def replace(self, items: Sequence[Json]) -> list[News]:
+        """Take a whole list."""
+        return self._inventory.replace([item for item in items if self._wanted(item)])
+
+    def apply(self, change: str, obj: Json) -> list[News]:
+        """Take one watch event; an object that is none of them any more is gone."""
+        return self._inventory.apply(change if self._wanted(obj) else DELETED, obj)
+
+
 class EventLog:
     """Kubernetes Events: only those that come after the first list are news, each state of one once."""
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from harness.drivers.kubernetes import node_autoscaler
 from harness.drivers.kubernetes.connection import Call, Connection, Json
 from harness.drivers.kubernetes.facts import PARSERS, quantity, unix_s
 from harness.drivers.kubernetes.failures import SYSTEM, ApiError, bad_answer
 from harness.drivers.kubernetes.fingerprint import HELPER_KINDS, SPEC_KINDS, read_fingerprint
-from harness.drivers.kubernetes.inventory import EventLog, FactInventory, News
+from harness.drivers.kubernetes.inventory import EventLog, FactInventory, News, Sink, SomeOnly
 from harness.drivers.kubernetes.resources import (
     DEPLOYMENTS,
     EVENTS,
@@ -62,7 +63,7 @@ class KubernetesObserver:
         self._connection = connection
         self._clock = clock
         self._observed: SimpleQueue[Observation] = SimpleQueue()
-        self._inventories: list[FactInventory] = []
+        self._inventories: list[FactInventory | SomeOnly] = []
         self._watches: list[ResourceWatch] = []
 
     def identify(self) -> ClusterIdentity:
@@ -105,6 +106,7 @@ class KubernetesObserver:
             "resource": permission.resource,
             "subresource": permission.subresource,
             "namespace": permission.namespace,
+            "name": permission.name,
         }
         spec = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
         review = self._review("authorization.k8s.io/v1", "SelfSubjectAccessReview", {"spec": spec})
@@ -137,6 +139,8 @@ class KubernetesObserver:
             for kind in kinds:
                 self._add_watch(kind, namespace)
             self._watches.append(self._watch(EVENTS, namespace, EventLog()))
+        for status in scope.node_autoscalers:
+            self._add_node_autoscaler(status, scope.namespaces)
         try:
             for watch in self._watches:
                 watch.start()
@@ -149,8 +153,16 @@ class KubernetesObserver:
         self._inventories.append(inventory)
         self._watches.append(self._watch(resource, namespace, inventory))
 
-    def _watch(self, resource: Resource, namespace: str, sink: FactInventory | EventLog) -> ResourceWatch:
-        return ResourceWatch(self._connection, resource, namespace, sink, self._say, self._clock.now_s)
+    def _add_node_autoscaler(self, status: str, namespaces: Sequence[str]) -> None:
+        for more in node_autoscaler.more_watches(status, namespaces):
+            if not isinstance(more.sink, EventLog):
+                self._inventories.append(more.sink)
+            self._watches.append(self._watch(more.resource, more.namespace, more.sink, more.query))
+
+    def _watch(
+        self, resource: Resource, namespace: str, sink: Sink, query: Mapping[str, str] | None = None
+    ) -> ResourceWatch:
+        return ResourceWatch(self._connection, resource, namespace, sink, self._say, self._clock.now_s, query=query)
 
     def _say(self, t_s: float, news: News) -> None:
         self._observed.put(Observation(t_s, "cluster", news.kind, news.subject, news.detail))
@@ -202,7 +214,9 @@ class KubernetesObserver:
         return read_fingerprint(self._connection, scope.namespaces, keda)
 
 
-def observer_permissions(namespaces: Sequence[str], keda: bool) -> tuple[Permission, ...]:
+def observer_permissions(
+    namespaces: Sequence[str], keda: bool, node_autoscalers: Sequence[str] = ()
+) -> tuple[Permission, ...]:
     """Return what the observer needs to be allowed, for the preflight and for printed RBAC."""
     kinds = dict.fromkeys((*NAMESPACED, EVENTS, *SPEC_KINDS, *HELPER_KINDS, *((SCALED_OBJECTS,) if keda else ())))
     watched = {*NAMESPACED, EVENTS, SCALED_OBJECTS}
@@ -212,6 +226,7 @@ def observer_permissions(namespaces: Sequence[str], keda: bool) -> tuple[Permiss
             verbs = ("list", "watch") if kind in watched else ("list",)
             found += [Permission(verb, kind.plural, kind.group, "", namespace) for verb in verbs]
         found.append(Permission("list", POD_METRICS.plural, POD_METRICS.group, "", namespace))
+    found += [p for status in node_autoscalers for p in node_autoscaler.permissions(status, namespaces)]
     return tuple(found)
 
 

@@ -45,6 +45,7 @@ class ResourceWatch:
         say: Callable[[float, News], None],
         now_s: Callable[[], float],
         *,
+        query: Mapping[str, str] | None = None,
         round_s: int = ROUND_S,
         silence_s: float = SILENCE_S,
     ) -> None:
@@ -57,11 +58,13 @@ class ResourceWatch:
             sink: Knows what is new.
             say: Takes the time (s since the origin) and the news; called from this watch's thread.
             now_s: The run's clock.
+            query: What narrows it, such as a fieldSelector; nothing by default.
             round_s: When the server is asked to end a watch.
             silence_s: When we give up a silent one; above ``round_s``.
         """
         self._connection, self._resource, self._namespace = connection, resource, namespace
         self._sink, self._say, self._now_s = sink, say, now_s
+        self._narrowed = dict(query or {})
         self._round_s, self._silence_s = round_s, silence_s
         self._version = ""
         self._alive_s = 0.0
@@ -136,6 +139,7 @@ class ResourceWatch:
         if not self._version:
             self._list()
         query = {
+            **self._narrowed,
             "watch": "true",
             "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
@@ -165,7 +169,7 @@ class ResourceWatch:
             self._hand_on(self._sink.apply(change, {**obj, "kind": self._resource.kind}))
 
     def _list(self) -> None:
-        items, version = list_all(self._connection, self._resource, self._namespace)
+        items, version = list_all(self._connection, self._resource, self._namespace, self._narrowed)
         self._alive_s = self._now_s()
         self._see_again(relisted=True)
         self._hand_on(self._sink.replace([{**item, "kind": self._resource.kind} for item in items]))
