@@ -300,7 +300,8 @@ class Doctor:
     def _platform(self) -> Iterator[Line]:
         namespaces = dict.fromkeys(n for case in self._fits for n in case.experiment.scope.namespaces)
         observer = self._tools.observer
-        observer.start(Scope(tuple(namespaces)))
+        scalers = dict.fromkeys(name for case in self._fits for name in case.experiment.scope.node_autoscalers)
+        observer.start(Scope(tuple(namespaces), node_autoscalers=tuple(scalers)))
         try:
             facts = {kind: observer.current(kind) for kind in FACTS}
         finally:

@@ -22,7 +22,7 @@ from harness.model.fault import FaultPlan
 from harness.model.load import LoadProfile
 from harness.model.selector import parse_selector
 from harness.model.time import parse_duration_s
-from harness.spec_assertions import abort_limits, node_autoscalers, restored_last
+from harness.spec_assertions import abort_limits, contradictions, node_autoscalers, restored_last
 from harness.spec_document import Document, KeyPath, Problem, raise_all, read_document, schema_errors, suggestion
 from harness.spec_drill import drill_plan, drill_problems
 from harness.spec_load import planned_load, time_problems
@@ -391,7 +391,7 @@ class _Reading:
         for key in ("fault", "after", "during"):
             if key in params and params[key] not in names:
                 self._wrong((*place, key), f"the method has no action {params[key]!r}", suggestion(params[key], names))
-        if params.get("expect") == "blocked" and "budget" not in params:
-            self._wrong((*place, "expect"), "blocked by whom?", "name the budget: namespace/name")
+        for key, problem, remedy in contradictions(params):
+            self._wrong((*place, key), problem, remedy)
         if str(params.get("autoscaler", "")).startswith("scaledobject/") and "keda" not in self._game["needs"]:
             self._wrong((*place, "autoscaler"), "a ScaledObject needs KEDA", "add keda to needs")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.model.abort import AbortLimits
 from harness.model.experiment import NODES_SCALED, AssertionSpec, node_autoscaler_of
+
+_OF_DIRECTION: Mapping[str, tuple[str, ...]] = {
+    "up": ("namespace", "selector", "resource", "count_max", "triggered_within", "offered_within"),
+    "down": ("removed_within",),
+}
+"""Limits of nodes that come and of nodes that go; kinds without a direction have them as they like."""
 
 OBJECTIVE = 0.995
 """Of an experiment without an error budget."""
@@ -17,6 +23,15 @@ def abort_limits(game: Mapping[str, Any], assertions: Sequence[AssertionSpec]) -
     budget = next((spec for spec in assertions if spec.kind == "error_budget"), None)
     objective = OBJECTIVE if budget is None else float(budget.params.get("objective", OBJECTIVE))
     return AbortLimits.of(game["abort"], objective) if "abort" in game else None
+
+
+def contradictions(params: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield limits of an assertion that mean nothing beside its others: key, problem, remedy."""
+    if params.get("expect") == "blocked" and "budget" not in params:
+        yield "expect", "blocked by whom?", "name the budget: namespace/name"
+    for other, keys in _OF_DIRECTION.items():
+        for key in (key for key in keys if key in params and params.get("direction", other) != other):
+            yield key, f"is a limit of direction {other}", "leave it out, or write one assertion for each direction"
 
 
 def node_autoscalers(assertions: Sequence[AssertionSpec]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -135,7 +136,7 @@ def flags_fact(obj: Json) -> NodeAutoscalerFlagsFact:
 
 def _flags(words: list[str]) -> Iterable[tuple[str, str]]:
     """Yield flags with their values, written ``--flag=value``, ``--flag value`` or, where it is true, ``--flag``."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if not word.startswith("-"):
             continue
         name, equals, value = word.lstrip("-").partition("=")
