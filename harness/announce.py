@@ -189,6 +189,11 @@ class Announcer:
         self.notes.append(Observation(self.clock.now_s(), "harness", "note", FAULT, {"message": message}))
 
 
+def silence_author(run_id: str) -> str:
+    """Return the ``createdBy`` of a run's silence, by which it is found again."""
+    return f"gameday {run_id}"
+
+
 def silence_record(run_id: str, until_unix_s: float) -> UndoRecord:
     """Return how a silence is taken back: by the run's name, for it has no id before it is there."""
     return UndoRecord(
@@ -201,7 +206,7 @@ def silence_record(run_id: str, until_unix_s: float) -> UndoRecord:
         name=run_id,
         uid="",
         operation="silence",
-        applied={"until_unix_s": until_unix_s},
+        applied={"created_by": silence_author(run_id), "until_unix_s": until_unix_s},
         deadline_unix_s=until_unix_s,
     )
 

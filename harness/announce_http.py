@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from harness.announce import START, Channel, Told
+from harness.announce import START, Channel, Told, silence_author
 from harness.guard import check_loopback
 from harness.model.errors import PortError
 from harness.model.silence import parse_matcher
@@ -122,7 +122,8 @@ class GrafanaAnnotation:
 class AlertmanagerSilences:
     """Silences in Alertmanager. A run's are known by who made them: ``gameday RUN``."""
 
-    def __init__(self, peer: Peer, matchers: Sequence[str]) -> None:
+    def __init__(self, peer: Peer, matchers: Sequence[str] = ()) -> None:
+        """Prepare; sends nothing. Without matchers silences can only be ended."""
         self._peer = peer
         self._matchers = [parse_matcher(text) for text in matchers]
 
@@ -132,7 +133,7 @@ class AlertmanagerSilences:
             "matchers": self._matchers,
             "startsAt": datetime.now(UTC).isoformat(),
             "endsAt": datetime.fromtimestamp(until_unix_s, UTC).isoformat(),
-            "createdBy": _author(run_id),
+            "createdBy": silence_author(run_id),
             "comment": f"expected while game day {run_id} is on; it ends with it",
         }
         answer = self._peer.send("POST", "/api/v2/silences", body)
@@ -146,7 +147,7 @@ class AlertmanagerSilences:
         if not isinstance(found, list):
             problem = "the answer is no list of silences"
             raise PortError(self._peer.name, "get", problem, "alertmanager_url must be the base URL of Alertmanager")
-        mine = [one for one in found if one.get("createdBy") == _author(run_id)]
+        mine = [one for one in found if one.get("createdBy") == silence_author(run_id)]
         open_ones = [str(one["id"]) for one in mine if (one.get("status") or {}).get("state") != ENDED]
         for silence in open_ones:
             self._peer.send("DELETE", f"/api/v2/silence/{silence}")
@@ -163,10 +164,10 @@ def channels_of(target: Target, environ: Mapping[str, str]) -> list[Channel]:
     told = target.announce
     found: list[Channel] = []
     if told.webhook_url_env:
-        url = _value(told.webhook_url_env, environ, "the webhook's address")
+        url = secret_of(told.webhook_url_env, environ, "the webhook's address")
         found.append(Webhook(_peer("webhook", target, url)))
     if told.grafana_url:
-        token = _value(told.grafana_token_env, environ, "a service account's token")
+        token = secret_of(told.grafana_token_env, environ, "a service account's token")
         found.append(GrafanaAnnotation(_peer("grafana", target, told.grafana_url, token)))
     return found
 
@@ -181,8 +182,7 @@ def silences_of(target: Target, environ: Mapping[str, str]) -> AlertmanagerSilen
     told: Announce = target.announce
     if not told.alertmanager_url:
         return None
-    name = told.alertmanager_token_env
-    token = _value(name, environ, "a token that may silence") if name else ""
+    token = secret_of(told.alertmanager_token_env, environ, "a token that may silence")
     return AlertmanagerSilences(_peer("alertmanager", target, told.alertmanager_url, token), told.silence)
 
 
@@ -192,15 +192,18 @@ def _peer(name: str, target: Target, url: str, token: str = "") -> Peer:
     return Peer(name, url, token, target.announce.ca_file)
 
 
-def _value(name: str, environ: Mapping[str, str], what: str) -> str:
+def secret_of(name: str, environ: Mapping[str, str], what: str) -> str:
+    """Return the value of a variable that is named, empty where none is.
+
+    Raises:
+        PortError: It is not set.
+    """
+    if not name:
+        return ""
     value = environ.get(name, "").strip()
     if not value:
         raise PortError("announcements", "prepare", f"{name} is not set", f"export {name} with {what}")
     return value
-
-
-def _author(run_id: str) -> str:
-    return f"gameday {run_id}"
 
 
 def _ms(unix_s: float) -> int:

@@ -13,7 +13,7 @@ from harness.drivers.kubernetes.connection import connect
 from harness.drivers.kubernetes.lease import KubernetesLeaseView
 from harness.drivers.kubernetes.ledger import KubernetesLedger
 from harness.drivers.kubernetes.observer import KubernetesObserver
-from harness.drivers.kubernetes.safety import KubernetesSafety
+from harness.drivers.kubernetes.safety import SILENCE, KubernetesSafety
 from harness.drivers.prometheus import PrometheusSource
 from harness.drivers.system_clock import RealClock
 from harness.model.experiment import Experiment
@@ -81,5 +81,11 @@ def _announced(target: Target) -> str:
     names = [channel.name for channel in channels_of(target, os.environ)]
     silences = silences_of(target, os.environ)
     if silences is not None:
-        names.append(f"Alertmanager ({silences.expire('no-run')})")
+        names.append(f"Alertmanager ({silences.expire('no-run')}; {_after_death(target)})")
     return ", ".join(names) or "nobody"
+
+
+def _after_death(target: Target) -> str:
+    """Say who ends the silence of a run that dies."""
+    unable = KubernetesSafety(connect(target), target.system_namespace, {SILENCE}).ask()
+    return f"of a run that dies it ends by itself: {unable}" if unable else "the reaper ends it too"

@@ -18,13 +18,16 @@ from pathlib import Path
 from types import FrameType
 from uuid import uuid4
 
+from harness.announce import Silences
+from harness.announce_http import AlertmanagerSilences, Peer, secret_of, silences_of
 from harness.drivers.kubernetes.connection import Connection, connect_context
 from harness.drivers.kubernetes.lease import KubernetesLease, KubernetesLeaseView
 from harness.drivers.kubernetes.ledger import KubernetesLedger
 from harness.drivers.kubernetes.residue import sweep
-from harness.drivers.kubernetes.safety import REAPER_NAME, UNDOES_ANNOTATION
+from harness.drivers.kubernetes.safety import REAPER_NAME, SILENCE, UNDOES_ANNOTATION
 from harness.drivers.system_clock import RealClock
 from harness.model.errors import GameDayError, PortError, Refusal, SpecError
+from harness.model.target import Target
 from harness.reaper import LOOK_EVERY_S, Reaper, Sweep
 from harness.settings import load_settings, resolve_target
 
@@ -43,8 +46,10 @@ Commands = Mapping[str, tuple[str, ...]]
 class _Duty:
     """One reaper's duty: its sign of life, and a turn every second while it has it."""
 
-    def __init__(self, options: argparse.Namespace, commands: Commands, over: threading.Event) -> None:
-        self._options, self._commands, self._over = options, commands, over
+    def __init__(
+        self, options: argparse.Namespace, commands: Commands, silences: Silences | None, over: threading.Event
+    ) -> None:
+        self._options, self._commands, self._silences, self._over = options, commands, silences, over
         self._name = f"reaper-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._sign: KubernetesLease | None = None
         self._reaper: Reaper | None = None
@@ -68,7 +73,8 @@ class _Duty:
             self._reaper.turn(self._name)
 
     def _claim(self) -> KubernetesLease:
-        undoes = ",".join(sorted({*OPERATIONS, *(("command",) if self._commands else ())}))
+        more = {"command": self._commands, SILENCE: self._silences}
+        undoes = ",".join(sorted({*OPERATIONS, *(operation for operation, means in more.items() if means)}))
         said = {UNDOES_ANNOTATION: undoes}
         namespace = self._options.namespace
         return KubernetesLease(
@@ -82,8 +88,9 @@ class _Duty:
 
     def _make_reaper(self) -> Reaper:
         namespace = self._options.namespace
+        end_silences = self._silences.expire if self._silences else None
         return Reaper(
-            ledger=KubernetesLedger(self._connect(), namespace, self._commands),
+            ledger=KubernetesLedger(self._connect(), namespace, self._commands, end_silences),
             leases=KubernetesLeaseView(self._connect(), namespace),
             make_lease=lambda: KubernetesLease(self._connect(), namespace),
             clock=RealClock.starting_now(),
@@ -131,14 +138,37 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="where orphaned helpers are swept; all by default",
     )
     parser.add_argument("--commands-from", default="", metavar="GAMEDAY_TOML")
-    parser.add_argument("--target", default="", help="whose commands, with --commands-from")
+    parser.add_argument("--target", default="", help="whose commands and Alertmanager, with --commands-from")
+    parser.add_argument("--alertmanager-url", default="", metavar="URL", help="where silences of dead runs are ended")
+    parser.add_argument("--alertmanager-token-env", default="", metavar="NAME", help="variable with its bearer token")
+    parser.add_argument("--alertmanager-ca-file", default="", metavar="FILE", help="its CA; the system's by default")
     return parser.parse_args(arguments)
 
 
-def _commands(options: argparse.Namespace) -> Commands:
+def _target(options: argparse.Namespace) -> Target | None:
     if not options.commands_from:
-        return {}
-    return resolve_target(load_settings(Path(options.commands_from)), options.target).commands
+        return None
+    return resolve_target(load_settings(Path(options.commands_from)), options.target)
+
+
+def silences(options: argparse.Namespace, target: Target | None, environ: Mapping[str, str]) -> Silences | None:
+    """Return where silences of dead runs are ended, or None where that is not known: they have an end of their own.
+
+    The address is an option of this process, never part of a record: a record could bring a token elsewhere.
+
+    Raises:
+        Refusal: An address outside loopback on a loopback target.
+    """
+    try:
+        if target is not None:
+            return silences_of(target, environ)
+        if not options.alertmanager_url:
+            return None
+        token = secret_of(options.alertmanager_token_env, environ, "a token that may silence")
+    except PortError as error:
+        _logger.warning("silences of dead runs last until their own end: %s", error)
+        return None
+    return AlertmanagerSilences(Peer("alertmanager", options.alertmanager_url, token, options.alertmanager_ca_file))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -156,8 +186,10 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        duty = _Duty(options, _commands(options), over)
-    except SpecError as error:
+        target = _target(options)
+        commands = target.commands if target is not None else {}
+        duty = _Duty(options, commands, silences(options, target, os.environ), over)
+    except (SpecError, Refusal) as error:
         _logger.error("%s", error)
         return USAGE
     watch(duty, over)

@@ -7,12 +7,14 @@ ledger, the Leases and the sweep. Must never grant a wildcard or a cluster role 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
 import yaml
 
 from harness import rbac, registries
 from harness.deploy.runner import fitting
+from harness.deploy.runner_job import FILES_DIR
 from harness.drivers.kubernetes.lease import lease_permissions
 from harness.drivers.kubernetes.ledger import ledger_permissions
 from harness.drivers.kubernetes.residue import sweep_permissions
@@ -57,16 +59,18 @@ def manifests(target: Target, image: str, undo: Iterable[Permission]) -> list[Ma
     own = (*ledger_permissions(system), *lease_permissions(system), *sweep_permissions(namespaces))
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": system}}
     roles = rbac.manifests(NAME, (*own, *undo), rbac.subject_of("", f"{system}/{NAME}"))
-    return [account, *roles, _budget(system), _deployment(system, namespaces, image)]
+    return [account, *roles, _budget(system), _deployment(target, namespaces, image)]
 
 
-def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:
+def _deployment(target: Target, namespaces: Iterable[str], image: str) -> Manifest:
+    system = target.system_namespace
     sweeps = [part for namespace in namespaces for part in ("--sweep", namespace)]
     container = {
         "name": "reaper",
         "image": image,
         "command": ["python", "-m", "harness.reaper_main"],
-        "args": ["--namespace", system, *sweeps],
+        "args": ["--namespace", system, *sweeps, *_alertmanager_args(target)],
+        **_secrets(target),
         "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -83,6 +87,8 @@ def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:
         "labelSelector": {"matchLabels": labels},
     }
     pod = {"serviceAccountName": NAME, "containers": [container], "topologySpreadConstraints": [spread]}
+    if _ca_file(target):
+        pod["volumes"] = [{"name": "files", "secret": {"secretName": f"{NAME}-files", "optional": True}}]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -93,6 +99,33 @@ def _deployment(system: str, namespaces: Iterable[str], image: str) -> Manifest:
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
+
+
+def _ca_file(target: Target) -> str:
+    """Return where the pod finds Alertmanager's CA, or nothing where the system's is taken or nothing silenced."""
+    told = target.announce
+    return f"{FILES_DIR}/{PurePath(told.ca_file).name}" if told.alertmanager_url and told.ca_file else ""
+
+
+def _alertmanager_args(target: Target) -> list[str]:
+    """Return where silences of dead runs are ended: the address, and the name of the variable with the token."""
+    told, ca_file = target.announce, _ca_file(target)
+    if not told.alertmanager_url:
+        return []
+    token = ["--alertmanager-token-env", told.alertmanager_token_env] if told.alertmanager_token_env else []
+    ca = ["--alertmanager-ca-file", ca_file] if ca_file else []
+    return ["--alertmanager-url", told.alertmanager_url, *token, *ca]
+
+
+def _secrets(target: Target) -> Manifest:
+    """Give the pod the one token and the one CA that it needs. Optional: a reaper without them does all the rest."""
+    name, found = target.announce.alertmanager_token_env, Manifest()
+    if target.announce.alertmanager_url and name:
+        key = {"name": NAME, "key": name, "optional": True}
+        found["env"] = [{"name": name, "valueFrom": {"secretKeyRef": key}}]
+    if _ca_file(target):
+        found["volumeMounts"] = [{"name": "files", "mountPath": FILES_DIR, "readOnly": True}]
+    return found
 
 
 def _budget(system: str) -> Manifest:

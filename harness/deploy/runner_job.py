@@ -7,7 +7,7 @@ take back any more the reaper does. It is never started again by itself: a secon
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -49,9 +49,15 @@ def settings_text(settings: str, name: str) -> str:
     target = dict(written["targets"][name])
     target |= {"context": CONTEXT, "kubeconfig": f"{SETTINGS_DIR}/kubeconfig", "api_server": API_SERVER}
     target.pop("commands", None)
-    target |= {key: f"{FILES_DIR}/{PurePath(target[key]).name}" for key in _FILE_KEYS if target.get(key)}
+    target |= _in_pod(target, _FILE_KEYS)
+    target |= {key: {**target[key], **_in_pod(target[key], ("ca_file",))} for key in ("announce",) if key in target}
     kept: dict[str, Any] = {key: written[key] for key in ("objectives", "query_packs") if key in written}
     return tomlkit.dumps({**kept, "targets": {name: target}})
+
+
+def _in_pod(written: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    """Return where the pod finds the files that some keys name."""
+    return {key: f"{FILES_DIR}/{PurePath(written[key]).name}" for key in keys if written.get(key)}
 
 
 def kubeconfig_text() -> str:

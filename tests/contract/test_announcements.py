@@ -192,6 +192,18 @@ def test_without_an_alertmanager_the_record_stays_open_until_the_silence_has_end
     assert ledger(None).undo(silenced(time.time() - 1)).outcome == "it has ended by itself"
 
 
+def test_an_alertmanager_that_does_not_answer_is_asked_again_until_the_silence_has_ended_by_itself(
+    peers: Peers, url: str
+) -> None:
+    silences = announcer(url).silences
+    assert silences is not None
+    peers.status = 503
+    with pytest.raises(PortError, match=r"answered HTTP 503 — see its log; it ends by itself in \d+ s"):
+        ledger(silences.expire).undo(silenced(time.time() + 60))
+    done = ledger(silences.expire).undo(silenced(time.time() - 1))
+    assert done.outcome == "it has ended by itself, unseen (127.0.0.1 answered HTTP 503)"
+
+
 def test_a_variable_that_is_not_set_and_an_address_off_loopback_are_refused_before_anything_is_sent(url: str) -> None:
     with pytest.raises(PortError, match="HOOK is not set"):
         channels_of(target(url), ENVIRON)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import requests
 
 from harness.announce_http import AlertmanagerSilences, Peer
 from harness.drill.alert_route import ROUTE_TEST, Acknowledgements, Route, check_receiver, check_route
@@ -20,16 +17,12 @@ from harness.drill.web.access import WebSecrets
 from harness.drill.web.server import Serving, serve
 from harness.drivers.system_clock import RealClock
 from harness.model.drill import DrillError, DrillState, Mark
-from testbed.controlplane.build import programs_dir
-from testbed.controlplane.console import Progress
-from testbed.controlplane.programs import FAMILIES
+from tests.contract.real_alertmanager import WAIT_S, alertmanager, programs, until
 from tests.contract.routed_desk import RoutedDesk
 from tests.contract.scraped import free_port
 from tests.unit.drill_desk import DeskTwin
 
-ROOT = Path(__file__).parents[2]
 TOKEN = "pl4nted-webhook-token-of-a-test"
-WAIT_S = 30.0
 
 
 @dataclass
@@ -52,47 +45,12 @@ class World:
         return serve(desk, secrets=WebSecrets.random(webhook=token), port=self.route.port)
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline_s, f"not within {WAIT_S:g} s"
-        time.sleep(0.1)
-
-
-def answers(url: str) -> bool:
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return session.get(url, timeout=2).ok
-        except requests.RequestException:
-            return False
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("alertmanager")
-    programs = programs_dir(FAMILIES["drill"], Progress())
-    port, webhook = free_port(), free_port()
-    (folder / "token").write_text(TOKEN)
-    env = {
-        **os.environ, "BIND_IP": "127.0.0.1", "PORT": str(port), "TMPDIR": str(folder),
-        "ALERTMANAGER_PROGRAM": str(programs / "alertmanager"),
-        "ALERTMANAGER_TEMPLATE": str(ROOT / "testbed/manifests/components/alerting/alertmanager.yaml.j2"),
-        "ALERTMANAGER_DATA_DIR": str(folder / "data"), "WEBHOOK_TOKEN_FILE": str(folder / "token"),
-        "DRILL_WEBHOOK_URL": f"http://127.0.0.1:{webhook}/hooks/alertmanager",
-    }  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "testbed.platform.alertmanager"], env=env, cwd=ROOT, stdout=log, stderr=log
-        )
-        try:
-            until(lambda: answers(f"http://127.0.0.1:{port}/-/ready") or process.poll() is not None)
-            assert process.poll() is None, (folder / "log").read_text()
-            peer = Peer("alertmanager", f"http://127.0.0.1:{port}")
-            yield World(Route(peer, "drill", TOKEN, "127.0.0.1", webhook), folder / "alertmanager.yaml", programs)
-        finally:
-            process.kill()
-            process.wait(10)
+    folder, webhook = tmp_path_factory.mktemp("alertmanager"), free_port()
+    with alertmanager(folder, TOKEN, webhook) as url:
+        peer = Peer("alertmanager", url)
+        yield World(Route(peer, "drill", TOKEN, "127.0.0.1", webhook), folder / "alertmanager.yaml", programs())
 
 
 @pytest.fixture

@@ -92,9 +92,11 @@ class TlsFront:
         if any(text in query for text in self.hidden):
             nothing = {"status": "success", "data": {"resultType": "vector", "result": []}}
             return web.json_response(nothing)
-        url = f"{self._upstream}{request.path}"
+        url, kind = f"{self._upstream}{request.path}", request.headers.get("Content-Type", "")
+        body = form or await request.read() or None
+        headers = {"Content-Type": kind} if kind and not form else {}
         async with (
             aiohttp.ClientSession() as session,
-            session.request(request.method, url, params=request.query, data=form or None) as found,
+            session.request(request.method, url, params=request.query, data=body, headers=headers) as found,
         ):
             return web.Response(status=found.status, body=await found.read(), content_type=found.content_type)

@@ -28,6 +28,9 @@ api_server = "https://api.example:6443"
 kube_system_uid = "u"
 prometheus_ca_file = "/home/me/ca.pem"
 commands = { node_stop = ["a"], node_start = ["b"] }
+[targets.staging.announce]
+alertmanager_url = "https://am.example"
+ca_file = "/home/me/am-ca.pem"
 [targets.other]
 kind = "local"
 [query_packs.envoy]
@@ -85,6 +88,7 @@ def test_the_pods_settings_have_its_own_way_in_and_this_clusters_identity():
     assert (target["kube_system_uid"], target["api_server"]) == ("u", "https://kubernetes.default.svc")
     assert target["kubeconfig"] == "/etc/gameday/kubeconfig"
     assert target["prometheus_ca_file"] == "/etc/gameday-files/ca.pem"
+    assert target["announce"] == {"alertmanager_url": "https://am.example", "ca_file": "/etc/gameday-files/am-ca.pem"}
     assert "commands" not in target  # of a person's machine
     assert (found["objectives"], found["query_packs"]) == (
         {"success_ratio": 0.99}, {"envoy": {"queue_up": {"query": "queue_up"}}}

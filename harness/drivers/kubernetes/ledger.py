@@ -203,14 +203,21 @@ class KubernetesLedger:
         return run_named(self._commands, str(record.applied.get("command", "")), record.name)
 
     def _undo_silence(self, record: UndoRecord) -> str:
-        """End a silence of alerts; without an Alertmanager only time does that, and to try again at once is no use."""
-        if self._end_silences is not None:
-            return self._end_silences(record.run_id)
+        """End a silence of alerts. Where that cannot be done only time does it; the record stays open till then."""
         left_s = float(record.applied.get("until_unix_s", 0.0)) - time.time()
-        if left_s <= 0:
-            return "it has ended by itself"
-        remedy = f"it ends by itself in {left_s:.0f} s; or `gameday recover` where the target's settings are"
-        raise Refusal("silence", "no Alertmanager is known here", remedy)
+        itself = f"it ends by itself in {left_s:.0f} s"
+        try:
+            if self._end_silences is not None:
+                return self._end_silences(record.run_id)
+        except PortError as error:
+            if left_s > 0:
+                remedy = "; ".join(part for part in (error.remedy, itself) if part)
+                raise PortError(error.system, error.operation, error.problem, remedy) from error
+            return f"it has ended by itself, unseen ({error.problem})"
+        if left_s > 0:
+            remedy = f"{itself}; or `gameday recover` where the target's settings are"
+            raise Refusal("silence", "no Alertmanager is known here", remedy)
+        return "it has ended by itself"
 
     def _undo_delete(self, record: UndoRecord) -> str:
         """Delete a helper object. Where the record was written before it had a uid, its run label proves it ours."""

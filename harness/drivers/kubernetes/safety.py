@@ -23,6 +23,9 @@ REAPER_NAME = "gameday-reaper"
 UNDOES_ANNOTATION = "gameday.local/undoes"
 """On the reaper's Lease: which operations of undo records it can carry out."""
 
+SILENCE = "silence"
+"""The operation that a run does not ask of its reaper: a silence has an end of its own."""
+
 LOOK_EVERY_S = 1.0
 CALL_LIMIT_S = 4.0
 STALE_S = 15.0
