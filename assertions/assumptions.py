@@ -202,7 +202,8 @@ def _late(record: Record) -> Iterable[str]:
 
 
 def _unstarted(record: Record, snapshots: list[Event]) -> Iterable[str]:
-    dropped = max(_number(e, "dropped") for e in snapshots)
+    told = [value for e in snapshots if math.isfinite(value := _number(e, "dropped"))]
+    dropped = told[-1] if told else math.nan  # a total: what a silent worker seemed to owe is taken back later
     offered = dropped + len(_arrivals(record))
     if offered and dropped / offered > DROPPED_MAX_RATIO:
         yield f"{dropped:.0f} of {offered:.0f} requests found no free user (limit {DROPPED_MAX_RATIO:.1%})"

@@ -175,8 +175,9 @@ def _intended_check(record: Record, client: ClientSide, objective: float) -> lis
 
 def _unsent(record: Record) -> int:
     """Return how many arrivals found no free user, by the generator's own count."""
-    told = (event.detail.get("dropped") for event in record.timeline.of("load"))
-    return int(max((value for value in told if isinstance(value, (int, float)) and math.isfinite(value)), default=0))
+    told = [event.detail.get("dropped") for event in record.timeline.of("load")]
+    usable = [value for value in told if isinstance(value, (int, float)) and math.isfinite(value)]
+    return int(usable[-1]) if usable else 0
 
 
 def _rests_on(record: Record, client: ClientSide, objective: float) -> tuple[str, ...] | None:

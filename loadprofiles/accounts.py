@@ -106,10 +106,12 @@ class ArrivalBook:
 
     Attributes:
         due: Handed out so far.
-        dropped: Given up, because no user was free within the request time-out.
+        taken: Of these, taken up by a user.
+        dropped: Of these, given up, because no user was free within the request time-out.
     """
 
     due: int = 0
+    taken: int = 0
     dropped: int = 0
     _offered: list[float] = field(default_factory=list)
     _started: list[float] = field(default_factory=list)
@@ -123,6 +125,7 @@ class ArrivalBook:
     def start(self, intended_s: float, now_s: float) -> None:
         """Note that a user took an arrival up."""
         lag_s = now_s - intended_s
+        self.taken += 1
         self._started.append(intended_s if lag_s < ON_TIME_S else now_s)
         self._lag_s = max(self._lag_s, lag_s)
 
@@ -174,6 +177,7 @@ class Part:
         loop_lag_s: Worst lateness of its own timers: the generator was busy or held up.
         last: Whether this worker has nothing more to say.
         turns: Requests of conversations that were started in it; no arrivals.
+        taken: Arrivals that a user took up so far.
     """
 
     worker: int
@@ -192,6 +196,7 @@ class Part:
     loop_lag_s: float = 0.0
     last: bool = False
     turns: int = 0
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,5 +220,5 @@ def part_of(log: RequestLog, book: ArrivalBook, pulse: Pulse) -> Part:
     return Part(
         log.worker, pulse.second, round(pulse.start_s, 6), round(pulse.edge_s, 6), offered, achieved, book.dropped,
         log.started, log.finished, log.failures, pulse.users, round(pulse.cpu_ratio, 4), round(max(lag_s, 0.0), 4),
-        round(pulse.loop_lag_s, 4), pulse.last, pulse.turns,
+        round(pulse.loop_lag_s, 4), pulse.last, pulse.turns, book.taken,
     )  # fmt: skip

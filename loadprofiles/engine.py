@@ -12,7 +12,7 @@ import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any
@@ -25,13 +25,13 @@ from locust.env import Environment
 from harness.request_log import batch_bytes, batch_of
 from loadprofiles.accounts import ON_TIME_S, Pulse, RequestLog, part_of
 from loadprofiles.announcing import Announcer, hear_modules
-from loadprofiles.arrivals import arrival_chunks, class_choices
 from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads, room_rps
 from loadprofiles.measured import SessionRules, account
 from loadprofiles.mix import paced_class, talking_class, unique_name, users_by_class
 from loadprofiles.outlet import Outlet
 from loadprofiles.pacing import Office, sleep_until
-from loadprofiles.shares import Share, owned
+from loadprofiles.portion import Portion, chunks_of
+from loadprofiles.shares import Share
 from loadprofiles.talks import Talks
 from loadprofiles.users import LoadContext
 from loadprofiles.web_page import page_port
@@ -60,6 +60,7 @@ class Engine:
     Attributes:
         environment: Locust's, with the paced user classes; its runner is made by who owns the engine.
         failure: Why the load cannot go on, or empty.
+        held_up: Whether it hands out nothing until it is told the shares of now, by `rejoin`.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Engine:
             outlet: Where to tell of it.
             environ: Where header values come from.
             environment: Locust's; None makes one.
-            held_up_max_s: What is later than this is no longer this worker's: others have taken its share over.
+            held_up_max_s: A worker that is later than this waits for `rejoin`: others may have taken its share over.
 
         Raises:
             PlanRefused: The plan cannot be carried out.
@@ -88,13 +89,11 @@ class Engine:
         self._office = Office(self._profile.user_classes, self._profile.request_timeout_s, self.now_s)
         self._talks = Talks(self.now_s, room_rps(job.plan) / job.plan.workers.count)
         self._stop = gevent.event.Event()
-        self._shares: Sequence[Share] = ()
-        self._handled = -1
-        self._chunk: tuple[int, Any, Any] = (0, (), ())
-        self._chunks = self._numbered_chunks()
+        self._portion = Portion(job.worker, chunks_of(self._profile, job.plan.seed))
         self._pacer: gevent.Greenlet | None = None
         self._reason, self.failure = COMPLETED, ""
         self._held_up_max_s = held_up_max_s
+        self.held_up = False
         self._user_errors = 0
         self._errors: Counter[str] = Counter()
         self._second = self._sent_rows = 0
@@ -155,21 +154,36 @@ class Engine:
 
     def assign(self, shares: Sequence[Share]) -> None:
         """Take over a list of shares: which arrivals are this worker's, from when on."""
-        self._shares = shares
         self._talks.allow(bool(shares) and self._job.worker in shares[-1].members)
-        if self._pacer is not None and not self._stop.is_set():
+        if self._pacer is not None:
             self._pacer.kill()
+        self._portion.assign(shares)
+        if self._pacer is not None and not self._stop.is_set() and not self.held_up:
             self._pacer = gevent.spawn(self._pace)
 
-    def skip_the_past(self) -> None:
-        """Give up what was due until now and not handed out: others have it, for this one was cut off."""
-        first, dues, _ = self._chunk
-        past = int((dues <= self.now_s() - self._began_s).sum()) if len(dues) else 0
-        self._handled = max(self._handled, first + past - 1)
+    def hold(self) -> None:
+        """Hand out nothing until `rejoin`: what is due meanwhile may be somebody else's."""
+        self.held_up = True
+        self.assign(())
+
+    def rejoin(self, shares: Sequence[Share], until_s: float) -> None:
+        """Go on. What was due meanwhile and is this worker's by these shares counts as dropped.
+
+        Args:
+            shares: As somebody has just told them.
+            until_s: What is due until then, on the run's clock, is settled by them: no later list can change it.
+        """
+        if self._pacer is not None:
+            self._portion.assign(shares)
+            for due_s in self._portion.pass_over(min(until_s, self.now_s()) - self._began_s):
+                self._office.pass_over(self._began_s + due_s)
+        self.held_up = False
+        self.assign(shares)
 
     def run(self, began_s: float) -> None:
         """Make the load that begins at ``began_s`` on the run's clock; return when its last row was handed over."""
         self._began_s = self._closed_s = began_s
+        self.held_up = False
         self._cpu_wall_s, self._cpu_mark_s = self.now_s(), time.process_time()
         meter = gevent.spawn(self._meter)
         self._pacer = gevent.spawn(self._pace)
@@ -184,39 +198,19 @@ class Engine:
 
     # arrivals --------------------------------------------------------------------------------------------------------
 
-    def _numbered_chunks(self) -> Iterator[tuple[int, Any, Any]]:
-        first, seed = 0, self._job.plan.seed
-        for dues in arrival_chunks(self._profile, seed):
-            yield first, dues, class_choices(self._profile, seed, first, len(dues))
-            first += len(dues)
-
     def _pace(self) -> None:
-        while True:
-            first, dues, choices = self._chunk
-            while self._handled + 1 < first + len(dues):
-                self._pace_chunk(first, dues, choices)
-            following = next(self._chunks, None)
-            if following is None:
-                break
-            self._chunk = following
+        names = list(self._profile.user_classes)
+        for due_s, choice in self._portion.arrivals():
+            sleep_until(self._began_s + due_s, self.now_s)
+            if self.now_s() - self._began_s - due_s > self._held_up_max_s:
+                self.held_up = True
+                return
+            if choice is not None:
+                self._office.offer(names[choice], self._began_s + due_s)
         sleep_until(self._began_s + self._profile.duration_s, self.now_s)
         while self._office.expire() is not None:
             gevent.sleep(ON_TIME_S)
         self.stop(COMPLETED)
-
-    def _pace_chunk(self, first: int, dues: Any, choices: Any) -> None:
-        names = list(self._profile.user_classes)
-        done = max(self._handled + 1 - first, 0)
-        mine = owned(self._job.worker, first + done, dues[done:], self._shares).nonzero()[0] + done
-        for at, due_s, choice in zip(mine.tolist(), dues[mine].tolist(), choices[mine].tolist(), strict=True):
-            sleep_until(self._began_s + due_s, self.now_s)
-            self._handled = first + at
-            if self.now_s() - self._began_s - due_s > self._held_up_max_s:
-                self.skip_the_past()
-                return
-            self._office.offer(names[choice], self._began_s + due_s)
-        sleep_until(self._began_s + float(dues[-1]), self.now_s)
-        self._handled = first + len(dues) - 1
 
     # books -----------------------------------------------------------------------------------------------------------
 
@@ -260,7 +254,8 @@ class Engine:
         if not rows:
             return
         first, self._sent_rows = self._sent_rows, self._sent_rows + len(rows)
-        message = {"m": "rows", "worker": self._job.worker, "first": first, "count": len(rows)}
+        message = {"m": "rows", "worker": self._job.worker, "first": first, "count": len(rows),
+                   "taken": self._office.book.taken}  # fmt: skip
         blob = batch_bytes(batch_of(list(zip(*rows, strict=True))))
         self._outlet.send({**message, "started": self._log.started}, blob)
 

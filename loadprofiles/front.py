@@ -56,6 +56,8 @@ class Front:
         takers[message["m"]](message, blob)
 
     def _take_rows(self, message: Mapping[str, Any], blob: bytes) -> None:
+        if self._muster is not None:
+            self._muster.hear_taken(int(message["worker"]), int(message["taken"]))
         self.outlet.send(message, blob)
 
     def _take_part(self, message: Mapping[str, Any], blob: bytes) -> None:

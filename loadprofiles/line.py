@@ -17,6 +17,12 @@ HELLO, WELCOME, PING, PONG, GO, BEAT, SAY, ACK, STOP = (
     "gameday-" + word for word in ("hello", "welcome", "ping", "pong", "go", "beat", "say", "ack", "stop")
 )
 AGAIN_AFTER_S = 2.0
+LEAD_S = 0.3
+"""How far ahead a new list of shares holds, so that every worker has heard of it by then.
+
+What is due until so long after a list was told is therefore settled by that list."""
+FRESH_S = 1.0
+"""A sign of life that took longer was waiting while its worker stood still: it says nothing of the shares of now."""
 PAUSE_AFTER_S = 2.0
 """A worker that has heard nothing for so long starts no request: the others are about to take its share over."""
 LOST_AFTER_S = 3.0

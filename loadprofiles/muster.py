@@ -1,12 +1,14 @@
 """What several workers say of their seconds, put together as what the generator says of itself. Pure: no clock, no I/O.
 
-A worker that is lost takes its share of the arrivals along until the others have it: those are still offered, and count
-as dropped. Nothing here may make missing load look like a lower plan.
+What is offered is the profile's, whoever is there to send it. An arrival that no worker claims, because the one who had
+it is lost, counts as dropped; one that others took over does not. Nothing here may make missing load look like a lower
+plan: at the end of a plan what was taken up and what was dropped are together what was due.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +30,7 @@ class Muster:
         due_until: How many arrivals the profile has, of all workers, up to so many seconds after the beginning.
         members: Workers that are expected to speak.
         offered: Arrivals that were due in the seconds that were put together.
+        claimed: Of these, the ones that some worker had.
     """
 
     stages: Sequence[Stage]
@@ -35,9 +38,12 @@ class Muster:
     due_until: Callable[[float], int]
     members: set[int] = field(default_factory=set)
     offered: int = 0
+    claimed: int = 0
     _open: dict[int, dict[int, Part]] = field(default_factory=dict)
     _latest: dict[int, Part] = field(default_factory=dict)
     _done: set[int] = field(default_factory=set)
+    _taken: dict[int, int] = field(default_factory=dict)
+    _owned: Counter[int] = field(default_factory=Counter)
     _next: int = 0
     _unclaimed: int = 0
 
@@ -79,12 +85,18 @@ class Muster:
         known = self._latest.get(part.worker)
         if known is None or part.second >= known.second:
             self._latest[part.worker] = part
+        self.hear_taken(part.worker, part.taken)
         if part.second >= self._next:
             self._open.setdefault(part.second, {})[part.worker] = part
         else:  # it had its arrivals after all; what it dropped of them is in its own count
-            self._unclaimed = max(self._unclaimed - part.offered, 0)
+            self._claim([part])
+            self._unclaimed = min(self._unclaimed, self._debt)
         if part.last:
             self._done.add(part.worker)
+
+    def hear_taken(self, worker: int, taken: int) -> None:
+        """Note how many arrivals a worker's users have taken up: it comes with its rows, more often than its parts."""
+        self._taken[worker] = max(taken, self._taken.get(worker, 0))
 
     def ready(self, now_s: float) -> Iterable[LoadSnapshot]:
         """Yield the seconds that are complete, or that have waited long enough; the last one comes by `finish`."""
@@ -97,22 +109,41 @@ class Muster:
         """Return the last second, from whatever is there; ``early`` where the load ended before its plan did."""
         rest = [part for second in sorted(self._open) for part in self._open[second].values()]
         self._open.clear()
-        return self._seen(rest, now_s, offered=sum(part.offered for part in rest), early=early, ended=True)
+        self._claim(rest)
+        self._settle_the_lost()
+        whole = max(self.offered, self.claimed) if early else self.due_until(shapes.duration_s(self.stages) + 1.0)
+        offered, self.offered = whole - self.offered, whole
+        self._unclaimed = self._debt
+        return self._seen(rest, now_s, offered=offered, early=early, ended=True)
+
+    def _claim(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self.claimed += part.offered
+            self._owned[part.worker] += part.offered
+
+    def _settle_the_lost(self) -> None:
+        """Let a worker that never said its last keep what it is known to have sent and dropped, no more and no less."""
+        for worker in self._taken.keys() - self._done:
+            dropped = self._latest[worker].dropped if worker in self._latest else 0
+            self.claimed += self._taken[worker] + dropped - self._owned[worker]
+
+    @property
+    def _debt(self) -> int:
+        """Arrivals that were due and that nobody has claimed."""
+        return max(self.offered - self.claimed, 0)
 
     def _spoken(self, second: int) -> bool:
         there = self._open.get(second, {})
         return bool(self.members) and all(m in there or m in self._done for m in self.members)
 
     def _close(self, there: dict[int, Part], edge_s: float) -> LoadSnapshot:
-        whole = self._spoken_by(there)
-        claimed = sum(part.offered for part in there.values())
-        due = claimed
-        if not whole:
-            before = self.due_until(float(self._next))  # in this order: the counter goes forward only
-            due = self.due_until(self._next + 1.0) - before
-        self._unclaimed += max(due - claimed, 0)
         self._next += 1
-        return self._seen(list(there.values()), edge_s, offered=max(due, claimed))
+        due = self.due_until(float(self._next))
+        offered, self.offered = due - self.offered, due
+        self._claim(there.values())
+        # Where all have spoken, nothing new is missing: what is handed out late is claimed in the next second.
+        self._unclaimed = min(self._unclaimed, self._debt) if self._spoken_by(there) else self._debt
+        return self._seen(list(there.values()), edge_s, offered=offered)
 
     def _spoken_by(self, there: dict[int, Part]) -> bool:
         return len(self._latest) <= len(there.keys() | self._done) and self.members <= there.keys() | self._done
@@ -120,7 +151,6 @@ class Muster:
     def _seen(
         self, parts: Sequence[Part], edge_s: float, *, offered: int, early: bool = False, ended: bool = False
     ) -> LoadSnapshot:
-        self.offered += offered
         start_s = min((part.start_s for part in parts), default=edge_s - 1.0)
         span_s = max(edge_s - start_s, 1e-3)
         stage = shapes.ENDED if early or ended else shapes.stage_name_at(self.stages, edge_s - self.began_s)

@@ -54,6 +54,11 @@ class Office:
         self.book.offer(intended_s)
         self._hand(self._desks[name], intended_s)
 
+    def pass_over(self, intended_s: float) -> None:
+        """Note an arrival that was due while this worker was held up: offered, and dropped at once."""
+        self.book.offer(intended_s)
+        self.book.drop(self._now_s() - intended_s)
+
     def _hand(self, desk: Desk, intended_s: float) -> None:
         if not desk.idle:
             desk.waiting.append(intended_s)

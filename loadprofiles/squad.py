@@ -36,8 +36,6 @@ JOIN_LIMIT_VARIABLE = "GAMEDAY_LOAD_JOIN_LIMIT_S"
 WORKER_COMMAND = (sys.executable, "-m", "loadprofiles.worker")
 JOIN_LIMIT_S = 50.0
 """How long workers are waited for; importing Locust takes 2 s on an idle machine."""
-LEAD_S = 0.3
-"""How far ahead a new list of shares holds, so that every worker has heard of it by then."""
 LOOK_EVERY_S = 0.05
 LEAVE_LIMIT_S = 3.0
 
@@ -192,7 +190,7 @@ class Squad:
         self._runner.start(users, spawn_rate=users)
 
     def _go(self) -> None:
-        self._began_s = self._engine.now_s() + LEAD_S
+        self._began_s = self._engine.now_s() + line.LEAD_S
         self._shares = (Share(0.0, self._present()),)
         clocks = [dict(m.clock, worker=m.number) for m in self._members.values()]
         users = sum(users_by_class(self._job.plan).values())
@@ -222,7 +220,7 @@ class Squad:
                 member.lost = False
                 self._front.regain(member.number)
         if self._present() != before:
-            from_s = self._engine.now_s() - self._began_s + LEAD_S
+            from_s = self._engine.now_s() - self._began_s + line.LEAD_S
             self._shares = (*self._shares, Share(from_s, self._present()))
             self._tell_all(line.BEAT, {})
         self._front.tick()
@@ -271,7 +269,7 @@ class Squad:
         return self._members[client_id]
 
     def _on_ping(self, client_id: str, data: Mapping[str, Any]) -> None:
-        self._tell(client_id, line.PONG, {"asked_s": data["asked_s"], "now_s": self._engine.now_s()})
+        self._tell(client_id, line.PONG, {"asked_s": data["asked_s"]})
 
     def _on_say(self, client_id: str, data: Mapping[str, Any]) -> None:
         member = self._members.get(client_id)
@@ -283,7 +281,8 @@ class Squad:
         self._tell(client_id, line.ACK, {"until": member.receiver.acknowledge})
 
     def _tell(self, client_id: str, word: str, data: Mapping[str, Any]) -> None:
-        whole = {**data, "token": self._token, "shares": shares_as_plain(self._shares)}
+        now = {"now_s": self._engine.now_s(), "shares": shares_as_plain(self._shares)}
+        whole = {**data, **now, "token": self._token}
         self._runner.send_message(word, whole, client_id=client_id)
 
     def _tell_all(self, word: str, data: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ class Worker:
         self._went: gevent.event.AsyncResult = gevent.event.AsyncResult()
         self._engine: Engine | None = None
         self._shares: list[list[Any]] = []
-        self._paused = self._ready = False
+        self._ready = False
         self._clock: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
         self._environment = Environment(user_classes=[])
         self._runner = self._environment.create_worker_runner(host, port)
@@ -144,9 +144,8 @@ class Worker:
             if silent_s > line.END_AFTER_S:
                 engine.stop(f"no sign of life of the load child for {line.END_AFTER_S:g} s")
                 self._went.set({})
-            elif silent_s > line.PAUSE_AFTER_S and not self._paused:
-                self._paused = True
-                engine.assign(())
+            elif silent_s > line.PAUSE_AFTER_S and not engine.held_up:
+                engine.hold()
             self._sender.repeat()
 
     # what the load child says ----------------------------------------------------------------------------------------
@@ -165,11 +164,15 @@ class Worker:
     def _on_beat(self, data: Mapping[str, Any]) -> None:
         if self._ready and not self._went.ready():
             self._tell(line.HELLO, {**self._clock, "ready": True})  # still here, while others are waited for
-        if self._engine is not None and (self._paused or data["shares"] != self._shares):
-            if self._paused:
-                self._engine.skip_the_past()
-            self._paused, self._shares = False, data["shares"]
-            self._engine.assign(shares_from_plain(self._shares))
+        told_s = float(data["now_s"])
+        if self._engine is None or self._engine.now_s() - told_s > line.FRESH_S:
+            return
+        shares = shares_from_plain(data["shares"])
+        if self._engine.held_up:
+            self._engine.rejoin(shares, told_s + line.LEAD_S)
+        elif data["shares"] != self._shares:
+            self._engine.assign(shares)
+        self._shares = data["shares"]
 
     def _on_ack(self, data: Mapping[str, Any]) -> None:
         self._sender.acknowledged(int(data["until"]))

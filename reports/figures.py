@@ -75,7 +75,8 @@ class LoadFigures:
 def load_figures(record: Record) -> LoadFigures:
     """Sum up the request log of a run."""
     log = record.requests
-    dropped = max((int(e.detail.get("dropped") or 0) for e in record.timeline.of("load")), default=None)
+    told = [int(e.detail.get("dropped") or 0) for e in record.timeline.of("load")]
+    dropped = told[-1] if told else None
     if log.empty:
         return LoadFigures(0, record.requests_lost, 0, dropped=dropped)
     bad = int((log["outcome"] != RequestOutcome.OK.value).sum())

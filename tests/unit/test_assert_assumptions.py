@@ -108,6 +108,12 @@ def dropping(run: Run) -> None:
     run.change("load", lambda t, s, d: {"dropped": 0 if t < 80 else 50})
 
 
+def test_what_a_silent_worker_seemed_to_owe_is_taken_back_when_it_is_known_better() -> None:
+    run = good_run()
+    run.change("load", lambda t, s, d: {"dropped": 500 if 80 <= t < 90 else 3})
+    assert look(run, "generator_healthy").holds is True
+
+
 @pytest.mark.parametrize(
     ("spoiler", "reason"),
     [
