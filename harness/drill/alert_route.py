@@ -19,6 +19,7 @@ import yaml
 
 from harness.announce_http import TAG, Peer
 from harness.drill.desk import Desk
+from harness.drill.secret_values import read_secret, secret_value
 from harness.guard import check_loopback
 from harness.model.drill import DrillError
 from harness.model.errors import PortError, Refusal
@@ -84,16 +85,17 @@ def _webhook_token(target: Target, environ: Mapping[str, str]) -> str:
     if not told.webhook_token_file:
         return _value(told.webhook_token_env, environ)
     try:
-        return Path(told.webhook_token_file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        problem = f"{told.webhook_token_file}: cannot be read ({error.strerror})"
-        raise DrillError(problem, "start the testbed anew with `gameday testbed up --with alerting`") from error
+        return read_secret(Path(told.webhook_token_file), f"alert route of {target.name}")
+    except DrillError as error:
+        remedy = "start the testbed anew with `gameday testbed up --with alerting`"
+        raise DrillError(error.problem, remedy) from error
 
 
 def _value(name: str, environ: Mapping[str, str]) -> str:
-    value = environ.get(name, "").strip()
+    value = secret_value(name, environ)
     if not value:
-        raise DrillError(f"alert route: {name} is not set", f"export {name} with the token")
+        remedy = f"export {name} with the token, or {name}_FILE with the path of a file that holds it"
+        raise DrillError(f"alert route: {name} is not set", remedy)
     return value
 
 

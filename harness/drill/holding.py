@@ -66,7 +66,7 @@ class _Holding:
         self._wish, self._prepared, self._folder, self._tell = wish, prepared, folder, tell
         self._environ, self._terminal, self._tests = environ, Terminal(tell), RouteTests()
         self._sealed = write_hidden(folder, prepared.hidden)
-        self._journal = Journal(folder, environ=environ)
+        self._journal = Journal(folder, environ=environ, secrets=wiring.secrets_of(prepared))
         begin = wiring.given(wish, prepared, folder.name, self._tests, environ)
         self._session = Session(self._journal, begin)
 
@@ -93,7 +93,7 @@ class _Holding:
             DrillError: The pages cannot be served, or no alert comes.
         """
         prepared, route = self._prepared, self._prepared.route
-        serving = wiring.pages(self._wish, route, self._session, self._folder, self._environ)
+        serving = wiring.pages(self._wish, prepared, self._session, self._folder)
         watches: list[Watch] = [self._terminal.look]
         if serving is not None:
             stack.callback(serving.close)

@@ -62,7 +62,12 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, *, now_unix_s: Callable[[], float] = time.time, environ: Mapping[str, str] = os.environ
+        self,
+        folder: Path,
+        *,
+        now_unix_s: Callable[[], float] = time.time,
+        environ: Mapping[str, str] = os.environ,
+        secrets: Sequence[str] = (),
     ) -> None:
         """Open it, or begin it where there is none; a torn last line is cut off.
 
@@ -70,12 +75,13 @@ class Journal:
             folder: The drill's folder.
             now_unix_s: Dates the entries.
             environ: Environment whose secrets are kept out of every entry.
+            secrets: Others that are kept out, such as those that were read from files.
 
         Raises:
             DrillError: It cannot be written, or is damaged.
         """
         self.folder, self._now_unix_s = folder, now_unix_s
-        self._redact, self._lock = Redactor(secrets_in(environ)), threading.Lock()
+        self._redact, self._lock = Redactor((*secrets_in(environ), *secrets)), threading.Lock()
         self._path = folder / JOURNAL_FILE
         try:
             self._path.touch()

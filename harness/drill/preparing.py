@@ -16,6 +16,7 @@ from harness.drill.books import Books, one_of
 from harness.drill.drilled import drilled
 from harness.drill.script import Line, read_script
 from harness.drill.seal import Hidden, choose
+from harness.drill.secret_values import HookSecrets, hook_secrets
 from harness.drivers.prometheus import PrometheusSource
 from harness.drivers.system_clock import RealClock
 from harness.expected_alerts import RULES_REMEDY, expected_of_drill, unable
@@ -73,6 +74,7 @@ class Prepared:
         target: The target; None for a rehearsal.
         route: How pages come; None for a rehearsal.
         script: Of the scripted participant, or None.
+        hooks: By what PagerDuty and chat tools sign.
     """
 
     experiment: Experiment
@@ -84,6 +86,7 @@ class Prepared:
     target: Target | None
     route: Route | None
     script: tuple[Line, ...] | None
+    hooks: HookSecrets
 
 
 def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
@@ -91,7 +94,8 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
 
     Raises:
         SpecError: A file, a name or the settings are wrong.
-        DrillError: The target has no alert route, or an alert that some fault is to raise has no rule.
+        DrillError: A secret cannot be used, the target has no alert route, or an alert that some fault is to raise
+            has no rule.
         Refusal: The target does not allow one of the experiments.
     """
     paths = {path.stem: path for path in map(registries.experiment_path, wish.names)}
@@ -101,6 +105,7 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
     plan = _for_people(tuple(plans.values()), wish.limit_s)
     runbooks = [_runbook(one) for one in experiments.values()]
     script = None if wish.script is None else read_script(wish.script)
+    hooks = hook_secrets(environ)
     target = resolve_target(load_settings(wish.settings), wish.target) if wish.target else None
     route = None
     if target is not None:
@@ -116,7 +121,7 @@ def prepare(wish: Wish, environ: Mapping[str, str]) -> Prepared:
     names = [one.runbook for one in experiments.values()]
     hidden = replace(hidden, title=chosen.title, answer=fault.answer, runbook=names)
     path = paths[hidden.experiment]
-    return Prepared(chosen, path, fault, hidden, plan, one_of(runbooks), target, route, script)
+    return Prepared(chosen, path, fault, hidden, plan, one_of(runbooks), target, route, script, hooks)
 
 
 def check_rules(experiments: Sequence[Experiment], metrics: MetricsSource) -> None:

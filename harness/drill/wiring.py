@@ -30,9 +30,6 @@ from harness.runbook_run import CommandResult, run_command
 Tell: TypeAlias = Callable[[str], None]
 """Shows a line on the terminal."""
 
-PAGERDUTY_ENV = "GAMEDAY_DRILL_PAGERDUTY_SECRET"
-"""Secrets of PagerDuty's webhook subscriptions, separated by commas."""
-
 TWIN_ENV = "GAMEDAY_TWIN"
 
 
@@ -56,6 +53,12 @@ def given(wish: Wish, prepared: Prepared, drill_id: str, tests: RouteTests, envi
         own_namespaces=frozenset({prepared.target.system_namespace} if prepared.target else ()),
         is_test=tests.took,
     )
+
+
+def secrets_of(prepared: Prepared) -> tuple[str, ...]:
+    """Return what must not be written down, also where it came from a file."""
+    token = (prepared.route.webhook_token, prepared.route.peer.token) if prepared.route else ()
+    return (*filter(None, token), *prepared.hooks.pagerduty, *prepared.hooks.slack)
 
 
 def _execute(target: Target | None, allow_changes: bool, environ: Mapping[str, str]) -> Execute:
@@ -98,20 +101,20 @@ def run_beneath(wish: Wish, prepared: Prepared, sealed: Path, drill_id: str, sta
     return start
 
 
-def pages(
-    wish: Wish, route: Route | None, session: Session, folder: Path, environ: Mapping[str, str]
-) -> Serving | None:
+def pages(wish: Wish, prepared: Prepared, session: Session, folder: Path) -> Serving | None:
     """Serve the pages and the webhooks; None where neither is asked for.
 
     Raises:
         DrillError: The port is taken, or the alert route knows another one.
     """
+    route = prepared.route
     if route is None and not wish.pages:
         return None
     if route is not None and route.port and wish.port not in {0, route.port}:
         raise DrillError(f"the alert route sends to port {route.port}, not {wish.port}", "leave --port out")
-    pagerduty = [one.strip() for one in environ.get(PAGERDUTY_ENV, "").split(",") if one.strip()]
-    secrets = WebSecrets.random(webhook=route.webhook_token if route else "", pagerduty=pagerduty)
+    secrets = WebSecrets.random(
+        webhook=route.webhook_token if route else "", pagerduty=prepared.hooks.pagerduty, slack=prepared.hooks.slack
+    )
     host, port = (route.host, route.port or wish.port) if route else ("127.0.0.1", wish.port)
     return serve(session, secrets=secrets, bind=host, port=port, folder=folder)
 

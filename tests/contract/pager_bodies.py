@@ -1,7 +1,7 @@
 """Bodies as the vendors document them: the shapes of their own examples, typed anew.
 
 Alertmanager's version 4 (prometheus.io, "webhook_config"), PagerDuty's V3 (developer.pagerduty.com, "Webhooks
-overview"), Opsgenie's "alert action data" (docs.opsgenie.com).
+overview"), Opsgenie's "alert action data" (docs.opsgenie.com), Slack's slash commands (docs.slack.dev).
 """
 
 from __future__ import annotations
@@ -108,3 +108,26 @@ OPSGENIE: dict[str, Any] = {
 def signature(body: bytes, *secrets: str) -> str:
     """Return the header by which PagerDuty signs a body: one signature for each secret, by commas."""
     return ",".join("v1=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest() for secret in secrets)
+
+SLACK: dict[str, str] = {
+    "token": "gIkuvaNzQIHg97ATvDxqgjtO",
+    "team_id": "T0001",
+    "team_domain": "example",
+    "enterprise_id": "E0001",
+    "enterprise_name": "Globular Construct Inc",
+    "channel_id": "C2147483705",
+    "channel_name": "test",
+    "user_id": "U2147483697",
+    "user_name": "Steve",
+    "command": "/weather",
+    "text": "94070",
+    "response_url": "https://hooks.slack.com/commands/1234/5678",
+    "trigger_id": "13345224609.738474920.8088930838d88f008e0",
+    "api_app_id": "A123456",
+}
+
+
+def slack_headers(body: bytes, secret: str, sent_at: str) -> dict[str, str]:
+    """Return the headers by which Slack signs a body."""
+    made = hmac.new(secret.encode(), b":".join((b"v0", sent_at.encode(), body)), hashlib.sha256).hexdigest()
+    return {"X-Slack-Request-Timestamp": sent_at, "X-Slack-Signature": f"v0={made}"}

@@ -17,6 +17,7 @@ SECRETS = WebSecrets(
     participants="pl4nted-participants-token",
     webhook="pl4nted-webhook-token",
     pagerduty=("pl4nted-old-pagerduty", "pl4nted-new-pagerduty"),
+    slack=("pl4nted-old-signing-secret", "pl4nted-new-signing-secret"),
 )
 WORDS = ("gpu-exhaustion", "hold-all-gpus", "GPUs run out", "another team held")
 """What a participant must not read before the end."""

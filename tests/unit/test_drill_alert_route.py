@@ -84,7 +84,7 @@ def test_a_token_that_is_not_set_or_a_file_that_is_gone_is_named(tmp_path: Path)
     with pytest.raises(DrillError, match="HOOK is not set"):
         route_of(replace(TARGET, drill=told), {"HOOK": " "})
     gone = replace(told, webhook_token_env="", webhook_token_file=str(tmp_path / "gone"))
-    with pytest.raises(DrillError, match=r"gone: cannot be read"):
+    with pytest.raises(DrillError, match=r"gone is not a file: start the testbed anew"):
         route_of(replace(TARGET, drill=gone), {})
 
 

@@ -27,7 +27,7 @@ POSTS: dict[str, dict[str, Any]] = {
     "/api/stop": {"reason": "customers"},
 }
 GETS = ("/api/view", "/api/command?seq=0", "/debrief", "/api/events")
-HOOKS = ("/hooks/alertmanager", "/hooks/pagerduty", "/hooks/opsgenie")
+HOOKS = ("/hooks/alertmanager", "/hooks/pagerduty", "/hooks/opsgenie", "/hooks/slack")
 PAGES = ("/", "/facilitator", "/participants", "/static/<path:filename>", "/api/enter")
 
 

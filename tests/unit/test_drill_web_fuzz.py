@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.drill.desk import Role
-from tests.contract.pager_bodies import ALERTMANAGER, OPSGENIE, PAGERDUTY, signature
+from harness.model.drill import Mark
+from tests.contract.pager_bodies import ALERTMANAGER, OPSGENIE, PAGERDUTY, SLACK, signature, slack_headers
 from tests.unit.drill_desk import DeskTwin, running
 from tests.unit.drill_web import SECRETS, bearer, browser_of, client_of, proof
 
@@ -25,6 +29,11 @@ keys = st.sampled_from(["mark", "by", "text", "step", "done", "number", "reason"
 bodies = st.binary(max_size=200) | st.builds(
     lambda value: json.dumps(value).encode(), values | st.dictionaries(keys, values, max_size=5)
 )
+
+
+def form(fields: Mapping[str, str]) -> bytes:
+    """Return fields as a form; what no encoding has is asked for by a question mark."""
+    return urlencode(fields, errors="replace").encode()
 
 
 def test_seeds_are_taken() -> None:
@@ -59,6 +68,30 @@ def test_any_body_of_a_webhook_is_refused(name: str, body: bytes) -> None:
     assert answer.status_code == 400
 
 
+def chat(desk: DeskTwin, body: bytes, **headers: str) -> Any:
+    """Send a body as a chat tool does, signed now."""
+    proofs = slack_headers(body, SECRETS.slack[0], f"{time.time():.0f}")
+    return client_of(desk).post(
+        "/hooks/slack", data=body, headers={**proofs, **headers}, content_type="application/x-www-form-urlencoded"
+    )
+
+
+@RELAXED
+@given(body=st.binary(max_size=200) | st.dictionaries(st.sampled_from([*SLACK]), st.text(), max_size=5).map(form))
+def test_any_form_of_chat_is_answered_or_refused(body: bytes) -> None:
+    desk = running()
+    check(desk, chat(desk, body))
+
+
+@RELAXED
+@given(text=st.builds(" ".join, st.lists(st.sampled_from([*Mark, "hint", "note", "stop"]) | st.text(), max_size=4)))
+def test_any_words_of_chat_are_answered_in_chat(text: str) -> None:
+    desk = running()
+    answer = chat(desk, form({**SLACK, "text": text[:500]}))
+    check(desk, answer)
+    assert answer.status_code == 200 and set(answer.json) == {"response_type", "text"}
+
+
 def replaced(body: Any, path: list[int], value: Any) -> Any:
     """Return a body with one of its parts replaced, wherever the path leads."""
     if not path or not isinstance(body, dict | list) or not body:
@@ -84,6 +117,8 @@ def test_any_credential_but_ours_is_refused(header: str) -> None:
     for name, body in HOOKS.items():
         headers = {"Authorization": header, "X-PagerDuty-Signature": header, "X-Gameday-Token": header}
         assert client.post(f"/hooks/{name}", json=body, headers=headers).status_code == 401
+    headers = {"X-Slack-Signature": header, "X-Slack-Request-Timestamp": header}
+    assert client.post("/hooks/slack", data=form(SLACK), headers=headers).status_code == 401
     assert client.get("/api/view", headers={"Authorization": header}).status_code == 401
 
 

@@ -28,7 +28,16 @@ Webhooks, in their vendors' documented shapes::
     POST /hooks/opsgenie       the token in Authorization: Bearer, or in X-Gameday-Token
 
 An acknowledged page marks `acknowledged`. The same event again is refused; Alertmanager's own repetitions are not, and
-change nothing. Must not know a drill beyond its `Desk`, and must not keep state of its own: whatever is shown comes
+change nothing.
+
+Chat, in the shape of Slack's slash commands (a form; ``text`` is one of the marks, ``hint``, ``note TEXT``, ``stop
+REASON``; ``user_name`` says who)::
+
+    POST /hooks/slack          X-Slack-Signature v0 over X-Slack-Request-Timestamp and the body, by the app's secret
+
+One that is older than 5 minutes, or comes again, is refused; what the drill refuses is answered to whoever typed it.
+
+Must not know a drill beyond its `Desk`, and must not keep state of its own: whatever is shown comes
 from the desk, so that neither a reload nor another server on the same port loses anything.
 """
 

@@ -32,16 +32,18 @@ class WebSecrets:
         participants: Token of the participants' page.
         webhook: Token that Alertmanager and Opsgenie send.
         pagerduty: Secrets of PagerDuty's webhook subscriptions; without one its webhooks are refused.
+        slack: Signing secrets of chat apps; without one their commands are refused.
     """
 
     facilitator: str = field(repr=False)
     participants: str = field(repr=False)
     webhook: str = field(repr=False)
     pagerduty: tuple[str, ...] = field(default=(), repr=False)
+    slack: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         tokens = (self.facilitator, self.participants, self.webhook)
-        if any(len(secret) < TOKEN_CHARS_MIN for secret in (*tokens, *self.pagerduty)):
+        if any(len(secret) < TOKEN_CHARS_MIN for secret in (*tokens, *self.pagerduty, *self.slack)):
             raise DrillError(
                 "a secret of the drill's server is too short", f"give {TOKEN_CHARS_MIN} characters or more"
             )
@@ -49,10 +51,10 @@ class WebSecrets:
             raise DrillError("two tokens of the drill's server are the same", "give each its own")
 
     @classmethod
-    def random(cls, *, webhook: str = "", pagerduty: Sequence[str] = ()) -> WebSecrets:
+    def random(cls, *, webhook: str = "", pagerduty: Sequence[str] = (), slack: Sequence[str] = ()) -> WebSecrets:
         """Return fresh tokens for the pages, and for the webhooks too where none was agreed on."""
         fresh = [random.token_urlsafe(TOKEN_BYTES) for _ in range(3)]
-        return cls(fresh[0], fresh[1], webhook or fresh[2], tuple(pagerduty))
+        return cls(fresh[0], fresh[1], webhook or fresh[2], tuple(pagerduty), tuple(slack))
 
     def token(self, role: Role) -> str:
         """Return a role's token."""
@@ -78,8 +80,23 @@ class WebSecrets:
             header: ``X-PagerDuty-Signature``: signatures by commas, several while a secret is being changed.
         """
         given = [one.strip() for one in header.split(",")]
-        made = ["v1=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest() for secret in self.pagerduty]
+        made = [f"v1={_signature(secret, body)}" for secret in self.pagerduty]
         return any([same(one, signature) for one in given for signature in made])
+
+    def signs_slack(self, body: bytes, sent_at: str, header: str) -> bool:
+        """Say whether a body is signed by one of the chat apps' secrets, together with when it was sent.
+
+        Args:
+            body: As it was sent, unparsed.
+            sent_at: ``X-Slack-Request-Timestamp``; whether it is of now is another question.
+            header: ``X-Slack-Signature``.
+        """
+        signed = b"v0:" + sent_at.encode("utf-8", "replace") + b":" + body
+        return any([same(header, f"v0={_signature(secret, signed)}") for secret in self.slack])
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
 def same(given: str, expected: str) -> bool:

@@ -23,13 +23,14 @@ RESERVED = frozenset({"facilitator", "participants", "alertmanager", "pagerduty"
 COMMAND_KEYS = ("step", "command", "changes", "exit_status", "duration_s", "refused")
 
 
-def _filled(text: str) -> str:
+def filled(text: str) -> str:
+    """Refuse an empty text."""
     if not text:
         raise ValueError("is empty")
     return text
 
 
-Filled = Annotated[Words, AfterValidator(_filled)]
+Filled = Annotated[Words, AfterValidator(filled)]
 
 
 class ByBody(Body):

@@ -21,6 +21,7 @@ from harness.drill.desk import Desk, Role
 from harness.drill.web.access import PROOF, PROOF_HEADER, Caller, WebSecrets
 from harness.drill.web.answers import API_BODY_MAX_BYTES, Refused, install
 from harness.drill.web.api import Api
+from harness.drill.web.chat import Chat
 from harness.drill.web.events import Events
 from harness.drill.web.pages import PATHS, Pages
 from harness.drill.web.webhooks import Webhooks
@@ -28,7 +29,9 @@ from harness.model.drill import DrillError
 
 _logger = logging.getLogger("gameday.drill.web")
 
-OPEN = frozenset({"static", "start", "facilitator", "participants", "enter", "alertmanager", "pagerduty", "opsgenie"})
+OPEN = frozenset(
+    {"static", "start", "facilitator", "participants", "enter", "alertmanager", "pagerduty", "opsgenie", "slack"}
+)
 """Endpoints that ask for no role: the sign-in, what it is drawn with, and those that prove their senders themselves."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -68,6 +71,7 @@ def make_app(
     Api(desk).register(app)
     Events(desk, closing or threading.Event()).register(app)
     Webhooks(desk, secrets).register(app)
+    Chat(desk, secrets).register(app)
     return app
 
 
