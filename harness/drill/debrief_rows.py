@@ -1,11 +1,11 @@
-"""The debrief's timeline and its lists: what people, alerts and the platform did, in order and in words. Pure."""
+"""The debrief's timeline and its lists: what people, alerts and the platform did, in order. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from harness.drill.debrief_sources import Sources
+from harness.drill.words import entry_text, outcome_text, trouble_text
 from harness.model.debrief import CommandRun, FaultEffect, PersonAction, Row
 from harness.model.drill import Entry
 from reports.rows import timeline_rows
@@ -51,12 +51,6 @@ def _run_rows(sources: Sources) -> Iterator[Line]:
             yield origin + row.t_s, row.kind, PLATFORM, f"{row.subject}: {row.text}"
 
 
-def entry_text(entry: Entry) -> str:
-    """Return an entry of the journal in words, or nothing."""
-    teller = _TELLERS.get(entry.kind)
-    return teller(entry.detail) if teller else ""
-
-
 def at_of(entry: Entry) -> float:
     """Return when it happened: a change that was kept back until the reveal says so itself."""
     kept = entry.detail.get("at_unix_s")
@@ -66,7 +60,7 @@ def at_of(entry: Entry) -> float:
 def commands_of(sources: Sources) -> tuple[CommandRun, ...]:
     """Return the commands that were run or refused."""
     return tuple(
-        CommandRun(e.at_unix_s, str(e.detail.get("step", "")), str(e.detail["command"]), e.by, _outcome(e.detail))
+        CommandRun(e.at_unix_s, str(e.detail.get("step", "")), str(e.detail["command"]), e.by, outcome_text(e.detail))
         for e in sources.drill.of("command")
     )
 
@@ -81,75 +75,4 @@ def actions_of(sources: Sources) -> tuple[PersonAction, ...]:
 
 def troubles_of(sources: Sources) -> tuple[str, ...]:
     """Return what of the drill itself did not work, each once."""
-    return tuple(dict.fromkeys(_trouble(entry.detail) for entry in sources.drill.of("trouble")))
-
-
-def _outcome(detail: Mapping[str, Any]) -> str:
-    if detail.get("refused"):
-        return f"refused: {detail['refused']}"
-    status = detail.get("exit_status")
-    return "did not end" if status is None else "ended well" if status == 0 else f"failed with exit status {status}"
-
-
-def _trouble(detail: Mapping[str, Any]) -> str:
-    remedy = detail.get("remedy")
-    return str(detail.get("message", "")) + (f" → {remedy}" if remedy else "")
-
-
-def _mark(detail: Mapping[str, Any]) -> str:
-    return f"{detail['mark']}" + (" (implied)" if detail.get("implied") is True else "")
-
-
-def _hint(detail: Mapping[str, Any]) -> str:
-    return f"hint {detail.get('number', '')}: {detail['text']}"
-
-
-def _step(detail: Mapping[str, Any]) -> str:
-    return f"step {detail['step']} {'done' if detail.get('done') is True else 'skipped'}"
-
-
-def _command(detail: Mapping[str, Any]) -> str:
-    return f"{detail['command']}: {_outcome(detail)}"
-
-
-def _page(detail: Mapping[str, Any]) -> str:
-    severity = f" ({detail['severity']})" if detail.get("severity") else ""
-    summary = f": {detail['summary']}" if detail.get("summary") else ""
-    return f"{detail['alert']} {detail.get('state', '')}{severity}{summary}"
-
-
-def _action(detail: Mapping[str, Any]) -> str:
-    who = ", ".join(str(detail[key]) for key in ("manager", "origin") if detail.get(key))
-    return f"{detail.get('object', '')}: {detail['what']}" + (f" ({who})" if who else "")
-
-
-def _steady(detail: Mapping[str, Any]) -> str:
-    held = detail.get("ok")
-    word = "holds" if held is True else "does not hold" if held is False else "cannot be told"
-    return f"the steady state {word}" + (f": {detail['reason']}" if detail.get("reason") and held is not True else "")
-
-
-def _revealed(detail: Mapping[str, Any]) -> str:
-    return f"it was {detail.get('fault', '')} of {detail.get('experiment', '')}: {detail.get('answer', '')}"
-
-
-def _ended(detail: Mapping[str, Any]) -> str:
-    return f"{detail['end']}" + (f": {detail['reason']}" if detail.get("reason") else "")
-
-
-_TELLERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "opened": lambda detail: f"the drill is opened on {detail.get('target', '')}",
-    "state": lambda detail: str(detail["state"]),
-    "mark": _mark,
-    "hint": _hint,
-    "note": lambda detail: str(detail["text"]),
-    "step": _step,
-    "command": _command,
-    "page": _page,
-    "action": _action,
-    "steady": _steady,
-    "stop": lambda detail: f"safety stop: {detail.get('reason', '')}",
-    "trouble": _trouble,
-    "revealed": _revealed,
-    "ended": _ended,
-}
+    return tuple(dict.fromkeys(trouble_text(entry.detail) for entry in sources.drill.of("trouble")))

@@ -9,14 +9,8 @@ from typing import Any
 from harness.drill.books import Books
 from harness.drill.desk import Role
 from harness.drill.observed import Observed
+from harness.drill.words import steady_text
 from harness.model.drill import Drill, DrillState, Entry
-
-HOLDS, LOST, UNKNOWN = "the steady state holds", "the steady state does not hold", "it cannot be told"
-
-
-def steady_text(ok: bool | None) -> str:
-    """Return what participants are told of the steady state: never which probe says so."""
-    return {True: HOLDS, False: LOST, None: UNKNOWN}[ok]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from typing import Any, TypeAlias
 
 from harness.client import Job, RunClient
 from harness.drill.alert_route import Acknowledgements, Route, RouteTests
-from harness.drill.debrief_rows import entry_text
 from harness.drill.people import PeopleWatch
 from harness.drill.preparing import Prepared, Wish
 from harness.drill.runner import Beneath, Start, Watch
 from harness.drill.seal import LOG_FILE
 from harness.drill.session import Execute, Given, Session
 from harness.drill.web import Serving, WebSecrets, serve
+from harness.drill.words import entry_text
 from harness.model.drill import REHEARSAL, DrillError
 from harness.model.errors import PortError
 from harness.model.target import Target

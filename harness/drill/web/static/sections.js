@@ -55,7 +55,7 @@ export function marks(view) {
     const wanted = target === undefined ? "" : `wanted within ${duration(target)}`;
     button.querySelector(".when").textContent = made ? `${moment(made.at_unix_s, view.began_unix_s)} ${made.by}` : wanted;
   }
-  const ok = view.steady?.ok, told = ok === true ? "holds" : ok === false ? "does not hold" : "is not known";
+  const ok = view.steady?.ok, told = ok === true ? "holds" : ok === false ? "does not hold" : "cannot be told";
   $("steady").className = `steady ${ok === true ? "good" : ok === false ? "bad" : "unknown"}`;
   const why = ok === true ? "" : view.steady?.reason;
   $("steady").textContent = `The steady state ${told}${why && !why.endsWith(told) ? `: ${why}` : "."}`;
