@@ -175,8 +175,9 @@ class Doctor:
         return found
 
     def _opt_in(self) -> Iterator[Line]:
+        """Look at the namespaces that the runs would look at: of others the least rights do not let anybody read."""
         scopes = [name for case in self._fits for name in case.experiment.scope.namespaces]
-        for name in dict.fromkeys((self._target.system_namespace, *self._target.namespaces, *scopes)):
+        for name in dict.fromkeys((self._target.system_namespace, *(scopes or self._target.namespaces))):
             yield from self._attempt("opt-in", name, partial(self._labelled, name), self._show(name))
 
     def _labelled(self, name: str) -> str:

@@ -200,6 +200,13 @@ def test_a_metrics_store_that_cannot_even_be_asked_does_not_hide_the_rest():
     assert any(line.area == "platform" for line in lines)
 
 
+def test_only_namespaces_of_experiments_are_looked_at_for_the_label_since_least_rights_read_no_others():
+    target = replace(TARGET, namespaces=("agents", "platform-infra"))
+    assert {line.subject for line in examined(World(), target=target) if line.area == "opt-in"} == {
+        "gameday-system", "agents"
+    }  # fmt: skip
+
+
 def test_an_assertion_whose_signals_the_pack_has_none_of_is_found():
     lines = examined(World(), target=replace(TARGET, signals={"other": Signal("other", "up")}))
     assert "leans on queue_depth, queue_lag, queue_pending; the query pack has none" in found(lines)["signals/e"]
