@@ -92,7 +92,10 @@ def node_lives(record: Record, labels: Mapping[str, str], resource: str) -> list
     by_uid: dict[str, list[tuple[float, NodeFact]]] = {}
     for t_s, fact in record.timeline.facts(NodeFact):
         by_uid.setdefault(fact.uid, []).append((t_s, fact))
-    struck = {name for view in fault_views(record) for name in view.nodes}
+    hit = (victim for view in fault_views(record) for victim in view.victims)
+    struck = {
+        str(v.get("name")) for v in hit if str(v.get("kind")).lower() == "node"
+    }  # a pod's node is not hit with it
     told = _removals_told(record)
     return [
         _life(states, resource, told, struck)

@@ -13,6 +13,7 @@ from assertions.node_scaling_view import AutoscalerView, autoscaler_view
 from assertions.node_timers import AFTER_ADD, AFTER_DELETE, AFTER_FAILURE, ENABLED, SCAN, UNNEEDED, UNREADY, UP_DELAY
 from assertions.windows import demand_window, judged_window
 from harness.model.experiment import NODE_AUTOSCALER_STATUS, NODES_SCALED, AssertionSpec
+from harness.model.facts import NodeFact
 from harness.model.record import Record
 from harness.model.selector import parse_selector
 from harness.model.time import Window
@@ -68,7 +69,7 @@ def judge(record: Record, spec: AssertionSpec) -> Verdict:
     if down:
         window = Window(demand.end_s, max(demand.end_s, window.end_s))
     view = autoscaler_view(record, spec)
-    absent = _absent(view, window)
+    absent = _absent(view, window) or _unseen(record)
     if absent is not None:
         return conclude(spec, [absent], expected, window=window)
     checks, figures = (_removed if down else _added)(record, spec, view, window)
@@ -96,6 +97,13 @@ def _absent(view: AutoscalerView, window: Window) -> Check | None:
     if not newest.state:
         return unclear(f"what the autoscaler of nodes says in {view.status} cannot be read", look)
     return None
+
+
+def _unseen(record: Record) -> Check | None:
+    """Return that no node at all was seen: a cluster without any, or one that was not looked at."""
+    if next(record.timeline.of(NodeFact.kind), None) is not None:
+        return None
+    return unclear("no node was ever seen, so nothing shows that nodes were watched", "see the watch events")
 
 
 def _added(
@@ -132,6 +140,12 @@ DEFINITION = Definition(
     question="Did the autoscaler of nodes act in time?",
     judge=judge,
     params_schema=SCHEMA,
-    needs_for_pass=("run_completed", "load_reached_floor", "faults_took_effect", "observation_complete"),
-    needs_for_fail=(),
+    needs_for_pass=(
+        "run_completed",
+        "load_reached_floor",
+        "faults_took_effect",
+        "observation_complete",
+        "record_whole",
+    ),
+    needs_for_fail=("record_whole",),
 )

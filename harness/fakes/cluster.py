@@ -14,7 +14,7 @@ from typing import Any
 from harness.fakes.clock import FakeClock
 from harness.fakes.jobs import WORK_S, SimJob
 from harness.fakes.nodes import BACK_S, EVICTED_S, GPU, NOTICED_S, PLATFORM_NODES, SimNode, new_node
-from harness.fakes.scheduling import PRIORITIES, Placed, closed, lacking, told, victims_for
+from harness.fakes.scheduling import PRIORITIES, Placed, closed, lacking, shortage, told, victims_for
 from harness.fakes.switches import Switches
 from harness.fakes.workloads import (
     FROZEN,
@@ -314,16 +314,16 @@ class SimulatedCluster:
         for node in self.nodes.values():
             problem = closed(node.obj, pod.spec)
             lack = "" if problem else lacking(node.obj, pod.spec, self._placed(node))
-            problems += [problem] if problem else [f"Insufficient {lack}"] if lack else []
+            problems += [problem] if problem else [shortage(lack)] if lack else []
             (short if lack else able if not problem else []).append(node)
         if able:
             node = min(able, key=lambda n: (len(self.pods_on(n.name)), n.name))
             pod.message = ""
             if now_s > 0:
                 pod.ready_at_s = max(pod.ready_at_s, now_s + self.pod_start_s)
-            pod.fact = replace(pod.fact, node=node.name, scheduled_unix_s=self.clock.unix_s())
+            pod.fact = replace(pod.fact, node=node.name, scheduled_unix_s=self.clock.unix_s(), reason="")
         else:
-            pod.message = told(problems)
+            pod.message, pod.fact = told(problems), replace(pod.fact, reason="Unschedulable")
             self._preempt(pod, short, now_s)
         self.publish(pod.fact)
 

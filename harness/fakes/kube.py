@@ -18,7 +18,7 @@ from harness.fakes.switches import Switches, passed
 from harness.fakes.workloads import SimPdb, SimPod, select
 from harness.model.errors import PortError, Refusal
 from harness.model.experiment import Scope
-from harness.model.facts import Fact, HpaFact, JobFact, NodeFact, PdbFact, PodFact, ScaledObjectFact, WorkloadFact
+from harness.model.facts import FACTS, Fact, NodeAutoscalerFact, NodeAutoscalerFlagsFact, PdbFact, PodFact
 from harness.model.fault import ObjectRef, Permission, UndoRecord
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import EvictionResult, Observation
@@ -83,8 +83,7 @@ class FakeObserver:
         self._scope = scope
         now_s = self._clock.now_s()
         self._news += [Observation(now_s, "cluster", "watch", name, {"state": "open"}) for name in RESOURCES]
-        kinds = (NodeFact, PodFact, WorkloadFact, HpaFact, PdbFact, ScaledObjectFact, JobFact)
-        self._news += [_seen(now_s, fact) for kind in kinds for fact in self.current(kind.kind)]
+        self._news += [_seen(now_s, fact) for kind in FACTS for fact in self.current(kind)]
         self._taken = len(self._cluster.outbox)
 
     def poll(self) -> Sequence[Observation]:
@@ -107,7 +106,11 @@ class FakeObserver:
             self._news.append(Observation(self._clock.now_s(), "cluster", "watch", "pods", detail))
 
     def _watched(self, fact: Fact) -> bool:
-        return self._scope is not None and (not fact.namespace or fact.namespace in self._scope.namespaces)
+        if self._scope is None:
+            return False
+        if isinstance(fact, (NodeAutoscalerFact, NodeAutoscalerFlagsFact)):
+            return fact.namespace in {name.partition("/")[0] for name in self._scope.node_autoscalers}
+        return not fact.namespace or fact.namespace in self._scope.namespaces
 
     def stop(self) -> None:
         """Stop watching."""

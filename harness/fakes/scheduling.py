@@ -15,6 +15,9 @@ Json = Mapping[str, Any]
 PRIORITIES: Mapping[str, int] = {"platform-critical": 100_000, "platform-standard": 10_000, "platform-batch": 100}
 """PriorityClasses of the sample platform."""
 
+PODS, POD_MAX = "pods", 110
+"""Resource by which a node says how many pods it takes, and the kubelet's own limit."""
+
 _KEPT_OUT = ("NoSchedule", "NoExecute")
 
 
@@ -65,11 +68,13 @@ def closed(node: Json, spec: Json) -> str:
 
 
 def lacking(node: Json, spec: Json, there: Sequence[Placed]) -> str:
-    """Return the device that a node has not enough of, or an empty string."""
+    """Return the device that a node has not enough of, ``pods`` where it takes no more, or an empty string."""
     used: Counter[str] = Counter()
     for placed in there:
         used.update(devices(placed.spec))
     offered = (node.get("status") or {}).get("allocatable") or {}
+    if len(there) >= int(offered.get("pods", POD_MAX)):
+        return PODS
     short = [name for name, n in devices(spec).items() if int(offered.get(name, 0)) - used[name] < n]
     return short[0] if short else ""
 
@@ -83,6 +88,11 @@ def victims_for(node: Json, spec: Json, priority: int, there: Sequence[Placed]) 
         kept.remove(placed)
         gone.append(placed.key)
     return [] if lacking(node, spec, kept) else gone
+
+
+def shortage(lack: str) -> str:
+    """Return the scheduler's words for what a node has not enough of."""
+    return "Too many pods" if lack == PODS else f"Insufficient {lack}"
 
 
 def told(problems: Sequence[str]) -> str:

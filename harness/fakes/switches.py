@@ -50,6 +50,9 @@ class Switches:
         preemption_off: The scheduler preempts nobody.
         job_stuck: A Job's work never ends.
         job_forgets: What a lost pod of a Job has done is lost with it.
+        node_scaler_missing: There is no autoscaler of nodes.
+        node_start_s: Seconds from the autoscaler's asking for a node until it is there.
+        nodes_kept: Nodes that nobody uses are not taken away.
         hpa_drops_blind: An autoscaler that sees no metrics goes to its minimum.
         lease_holder: Another run that holds the Lease.
         lease_lost_at_s: The Lease cannot be renewed from then on.
@@ -88,6 +91,9 @@ class Switches:
     preemption_off: bool = False
     job_stuck: bool = False
     job_forgets: bool = False
+    node_scaler_missing: bool = False
+    node_start_s: float = 10.0
+    nodes_kept: bool = False
     hpa_drops_blind: bool = False
     lease_holder: str = ""
     lease_lost_at_s: float | None = None

@@ -25,6 +25,7 @@ from harness.fakes.ledger import FakeLedger
 from harness.fakes.load import FakeLoad
 from harness.fakes.meddling import Meddler
 from harness.fakes.metrics import SCRAPE_S, SIGNALS, TASKS_WAIT, FakeMetrics, Sample
+from harness.fakes.node_scaling import SimNodeAutoscaler
 from harness.fakes.nodes import GPU
 from harness.fakes.objects import ObjectStore
 from harness.fakes.platform import INFRA, OBJECTS, REPLICAS, pod_spec, reaches_queue
@@ -110,6 +111,7 @@ class Twin:
         self._lease: dict[str, str] = {}
         self._hpas: list[SimHpa] = []
         self._scaled: list[SimScaledObject] = []
+        self._node_scalers: list[SimNodeAutoscaler] = []
         self._build(experiment)
         self.gateway = SimulatedGateway(
             self._endpoints, random, self.switches.error_ratio, lambda: self.filters.meet("gateway")
@@ -150,6 +152,10 @@ class Twin:
                 self._add_autoscaler(*str(spec.params["autoscaler"]).split("/", 2))
             if "pdb" in spec.params and not self.switches.pdb_missing:
                 self._add_pdb(*str(spec.params["pdb"]).split("/", 1))
+
+        if not self.switches.node_scaler_missing:
+            for status in experiment.scope.node_autoscalers:
+                self._node_scalers.append(SimNodeAutoscaler(self.cluster, status, self.switches))
 
     def _workload(self, namespace: str, name: str, selector: dict[str, str], replicas: int) -> SimWorkload:
         found = self.cluster.workload(namespace, name)
@@ -216,6 +222,8 @@ class Twin:
             hpa.step(now_s, self.gateway.cpu_s)
         for scaled in self._scaled:
             scaled.step(now_s)
+        for node_scaler in self._node_scalers:
+            node_scaler.step(now_s)
         if self.metrics.due:
             self.metrics.scrape(self._samples(now_s))
 

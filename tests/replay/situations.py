@@ -13,6 +13,7 @@ from harness.model.fault import Loss
 from tests.replay.builders import ASSERTIONS, Run, add_loss, add_pod, asserting, good_run, pod, workload
 from tests.replay.fault_builders import one_fault, tell_fault
 from tests.replay.keda_builders import keda_run
+from tests.replay.node_builders import DOWN, UP, long_run, mark, node_scaled_run, remove
 from tests.replay.signal_builders import SCRAPES_S, SERVING, add_cpu
 from tests.replay.test_agent_outcomes import outcome_run
 from tests.replay.test_alerts import alert_run
@@ -141,6 +142,19 @@ def finished_job() -> Run:
     return asserting(job_run(), "job_progress", **asked)
 
 
+def nodes_that_come() -> Run:
+    """Return a run whose node comes in time, asked with every limit there is."""
+    pods = {"namespace": "agents", "selector": "app=planner"}
+    asked = {"direction": UP, "nodes": "pool=general", "count_max": 1, "offered_within": "60s", **pods}
+    return asserting(node_scaled_run(), "nodes_scaled", **asked)
+
+
+def nodes_that_go() -> Run:
+    """Return a run whose node goes as its autoscaler's timers say."""
+    run = remove(mark(long_run(900), 170), 540)
+    return asserting(run, "nodes_scaled", direction=DOWN, nodes="pool=general")
+
+
 def taken_gpus() -> Run:
     """Return a run in which inference preempts batch."""
     victims = {"namespace": "agents", "selector": "app=batch"}
@@ -168,6 +182,8 @@ SITUATIONS: Mapping[str, Callable[[], Run]] = {
     "keda": lambda: only(keda_run(), "autoscaler_response"),
     "latency-share": lambda: share_run(bound="1s", share_min=0.95),
     "lost-node": lost_node,
+    "nodes-come": nodes_that_come,
+    "nodes-go": nodes_that_go,
     "preemption": taken_gpus,
     "redis-list": lambda: only(source_run("redis-list"), "backlog"),
     "scaled": scaled,

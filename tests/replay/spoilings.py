@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.model.facts import FACTS
 from harness.model.load import Arrivals
 from harness.model.record import Ending, Record
 from harness.model.signal import Floats, Harvest, SignalHarvest
@@ -20,7 +21,7 @@ from harness.model.timeline import Event, Timeline
 Spoiling = Callable[[Record], Record]
 Samples = tuple[Floats, Floats]
 SHARED = frozenset({"created_unix_s", "scheduled_unix_s", "ready_unix_s", "generation", "observed_generation"})
-CLUSTER = frozenset({"pod", "node", "workload", "hpa", "scaledobject", "pdb", "job"})
+CLUSTER = frozenset(FACTS)
 
 
 def with_events(record: Record, events: Iterable[Event]) -> Record:
@@ -239,7 +240,7 @@ def _limit(duration: str, objective: float) -> Callable[[str, Any], Any]:
 def _no_limits(record: Record) -> Record:
     """Leave every limit to its default."""
     needed = {"autoscaler", "workload", "pdb", "fault", "after", "during", "selector", "namespace", "victims", "signal"}
-    needed |= {"at_most", "at_least", "mode", "source", "expect", "budget"}
+    needed |= {"at_most", "at_least", "mode", "source", "expect", "budget", "direction"}
     asked = record.experiment.assertions
     changed = tuple(replace(a, params={k: v for k, v in a.params.items() if k in needed}) for a in asked)
     return replace(record, experiment=replace(record.experiment, assertions=changed))

@@ -20,12 +20,14 @@ from assertions.registry import ASSERTIONS
 from harness.judge import judge
 from harness.judgement import judge_run
 from harness.model.errors import SpecError
+from harness.model.facts import FACTS
 from harness.model.record import Record
 from harness.model.signal import Harvest
 from harness.model.timeline import Event, Timeline
 from harness.store import load_record
 from reports.registry import REPORTERS
 from tests.replay import golden
+from tests.replay.situations import SITUATIONS
 
 SEEDS = range(6)
 RECORDS = (
@@ -119,6 +121,16 @@ def test_no_damage_crashes_a_judge_or_a_report(
         outcomes(damage(records[name], random.Random(f"{name}/{damage.__name__}/{seed}")))
 
 
+@pytest.mark.parametrize("name", [name for name in SITUATIONS if name.startswith("nodes-")])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_no_damage_crashes_the_judge_of_nodes_that_come_or_go(
+    name: str, damage: Callable[[Record, random.Random], Record]
+) -> None:
+    record = SITUATIONS[name]().record()
+    for seed in SEEDS:
+        outcomes(damage(record, random.Random(f"{name}/{damage.__name__}/{seed}")))
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_without_any_metrics_nothing_that_leans_on_them_passes(records: dict[str, Record], name: str) -> None:
     record = replace(records[name], harvest=Harvest())
@@ -138,7 +150,7 @@ def test_without_any_event_nothing_but_the_undo_passes(records: dict[str, Record
 def test_without_what_was_seen_of_the_cluster_nothing_that_leans_on_it_passes(
     records: dict[str, Record], name: str
 ) -> None:
-    kinds = {"pod", "node", "workload", "hpa", "scaledobject", "pdb", "job", "watch"}
+    kinds = {*FACTS, "watch"}
     record = with_events(records[name], [e for e in records[name].timeline.events if e.kind not in kinds])
     found, spared = outcomes(record), {"error_budget", "backlog", "restored", "alerts", "latency"}
     leaning = {spec.name for spec in record.experiment.assertions if spec.kind not in spared}

@@ -187,6 +187,14 @@ def test_a_node_that_a_fault_took_and_that_is_back_was_not_added() -> None:
     assert scaled(run, UP).figures["nodes_added"] == 0
 
 
+def test_a_node_whose_pod_a_fault_killed_was_added_all_the_same() -> None:
+    run = one_fault(node_scaled_run(), "kill", Loss.ABRUPT)
+    tell_fault(run, "kill", Loss.ABRUPT, [{"kind": "Pod", "namespace": "agents", "name": "p", "uid": "u", "node": NEW}])
+    for t_s, fact in ((60, {"node": "", "phase": "Pending", "ready": False, "reason": "Unschedulable"}), (111, {})):
+        run.fact(t_s, pod("late", **fact))
+    assert scaled(run, UP).figures["nodes_added"] == 1
+
+
 # No autoscaler --------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +211,13 @@ def test_without_an_autoscaler_of_nodes_the_assumption_is_not_met_f17(direction:
     run.drop("nodeautoscaler")
     run.fact(3, told(state=""))
     assert "cannot be read" in scaled(run, direction).reason
+
+
+@pytest.mark.parametrize("direction", [UP, DOWN])
+def test_where_no_node_at_all_was_seen_nothing_is_told(direction: str) -> None:
+    run = node_scaled_run()
+    run.drop("node")
+    assert "no node was ever seen" in scaled(run, direction, offered_within="60s").reason
 
 
 def test_a_status_elsewhere_is_found_by_its_name() -> None:
