@@ -20,6 +20,13 @@ UP_LIMIT_S = 1500.0
 DOWN_LIMIT_S = 60.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that starts a testbed and is not marked so: `-m "not testbed"` must not start one."""
+    for item in items:
+        if "light_testbed" in getattr(item, "fixturenames", ()) and item.get_closest_marker("testbed") is None:
+            raise pytest.UsageError(f"{item.nodeid} starts a testbed: mark it with pytest.mark.testbed")
+
+
 @pytest.fixture(scope="session")
 def light_testbed(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """Boot a testbed, yield its target document (``gameday.target/1``), take it down; logs stay after a failure."""
@@ -56,6 +63,15 @@ def real_world(light_testbed: dict[str, Any]) -> Iterator[Any]:
         yield found
     finally:
         found.close()
+
+
+@pytest.fixture
+def stage(real_world: Any) -> Iterator[Any]:
+    """Faults on one real cluster, one at a time."""
+    from tests.contract.fault_stage import staged  # noqa: PLC0415 - as above
+
+    with staged(real_world) as found:
+        yield found
 
 
 @pytest.fixture(params=["real", "twin"])

@@ -12,7 +12,7 @@ from experiments.faults.context import FaultError
 from harness.drivers.kubernetes.connection import MERGE_PATCH, Call, connect_context
 from harness.model.errors import PortError
 from harness.model.fault import ObjectRef
-from tests.contract.test_faults_cluster import Stage, stage  # noqa: F401 - the fixture
+from tests.contract.fault_stage import Stage
 
 pytestmark = pytest.mark.testbed
 
@@ -93,21 +93,21 @@ def litmus(light_testbed: dict[str, Any]) -> Iterator[Operator]:
     found.close()
 
 
-def network(stage: Stage) -> dict[str, Any]:  # noqa: F811
+def network(stage: Stage) -> dict[str, Any]:
     return {
         "kind": "NetworkChaos", "namespace": stage.world.namespace, "selector": "app=planner",
         "spec": {"action": "delay", "delay": {"latency": "200ms"}},
     }  # fmt: skip
 
 
-def test_without_the_crds_both_are_refused_before_anything_is_touched(stage):  # noqa: F811
+def test_without_the_crds_both_are_refused_before_anything_is_touched(stage):
     stage.world.deploy("planner", 1)
     assert "Chaos Mesh is not installed" in stage.preview("mesh_chaos", **network(stage)).problem
     engine = {"namespace": stage.world.namespace, "selector": "app=planner", "experiment": "x", "service_account": "y"}
     assert "LitmusChaos is not installed" in stage.preview("litmus_chaos", **engine).problem
 
 
-def test_chaos_mesh_has_bitten_only_when_its_controller_says_so_and_its_object_goes_with_the_undo(stage, mesh):  # noqa: F811
+def test_chaos_mesh_has_bitten_only_when_its_controller_says_so_and_its_object_goes_with_the_undo(stage, mesh):
     stage.world.deploy("planner", 1)
     mesh.status = {"conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": "True"}]}
     told = stage.carry_out("mesh_chaos", **network(stage))
@@ -120,7 +120,7 @@ def test_chaos_mesh_has_bitten_only_when_its_controller_says_so_and_its_object_g
     assert stage.world.actor().find(mesh.api_version, "NetworkChaos", stage.world.namespace) == []
 
 
-def test_chaos_mesh_that_injects_nothing_is_absent(stage, mesh):  # noqa: F811
+def test_chaos_mesh_that_injects_nothing_is_absent(stage, mesh):
     stage.world.deploy("planner", 1)
     mesh.status = {"conditions": [{"type": "Selected", "status": "True"}, {"type": "AllInjected", "status": "False"}]}
     with pytest.raises(FaultError, match="ABSENT"):
@@ -128,7 +128,7 @@ def test_chaos_mesh_that_injects_nothing_is_absent(stage, mesh):  # noqa: F811
     stage.undo()
 
 
-def test_an_engine_of_litmus_bites_when_its_experiment_runs(stage, litmus):  # noqa: F811
+def test_an_engine_of_litmus_bites_when_its_experiment_runs(stage, litmus):
     stage.world.deploy("planner", 1)
     litmus.status = {"engineStatus": "initialized", "experiments": [{"name": "pod-delete", "status": "Running"}]}
     told = stage.carry_out(
@@ -141,7 +141,7 @@ def test_an_engine_of_litmus_bites_when_its_experiment_runs(stage, litmus):  # n
     assert stage.world.actor().find(litmus.api_version, "ChaosEngine", stage.world.namespace) == []
 
 
-def test_a_user_is_refused_by_the_api_server_until_the_undo(stage, light_testbed):  # noqa: F811
+def test_a_user_is_refused_by_the_api_server_until_the_undo(stage, light_testbed):
     told = stage.carry_out("throttle_api", user="system:serviceaccount:kube-system:horizontal-pod-autoscaler")
 
     assert told["effect"] == "CONFIRMED"
@@ -153,5 +153,5 @@ def test_a_user_is_refused_by_the_api_server_until_the_undo(stage, light_testbed
 
 
 @pytest.mark.parametrize("user", ["gameday-runner", "system:node:general-1", "system:serviceaccount:x:gameday-reaper"])
-def test_users_without_whom_nothing_could_be_taken_back_are_never_refused(stage, user):  # noqa: F811
+def test_users_without_whom_nothing_could_be_taken_back_are_never_refused(stage, user):
     assert "must not be refused" in stage.preview("throttle_api", user=user).problem

@@ -15,9 +15,8 @@ from experiments.faults.rollout import SIGNAL as ANSWERS
 from harness.drivers.kubernetes.connection import MERGE_PATCH, Call
 from harness.model.fault import ObjectRef
 from harness.model.signal import Signal
-from harness.undo import recover
-from tests.contract.cluster_world import RealWorld
-from tests.contract.test_faults_cluster import GPU_NODE, RUN, SYSTEM_NAMESPACE, Stage, marks, others
+from tests.contract.cluster_world import SYSTEM_NAMESPACE
+from tests.contract.fault_stage import GPU_NODE, Stage, marks
 
 pytestmark = pytest.mark.testbed
 
@@ -34,15 +33,6 @@ class Counter:
     def instant(self, signal: Signal) -> Mapping[str, float]:
         assert signal.query == "q"
         return self.answer()
-
-
-@pytest.fixture
-def stage(real_world: RealWorld) -> Iterator[Stage]:
-    found = Stage(real_world)
-    found.until(lambda: not others(real_world), "the pods of earlier tests are gone")
-    yield found
-    recover(real_world.ledger(), found.clock, RUN)
-    real_world.ledger().close(RUN)
 
 
 def send(stage: Stage, verb: str, path: str, body: Any, content_type: str = "application/json") -> dict[str, Any]:

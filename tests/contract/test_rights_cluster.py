@@ -14,6 +14,8 @@ from harness.rbac import manifests, subject_of
 from tests.contract.cluster_world import SYSTEM_NAMESPACE, WallClock
 from tests.unit.conductor_doubles import TARGET
 
+pytestmark = pytest.mark.testbed
+
 UNRELATED = (
     Permission("get", "secrets", namespace=SYSTEM_NAMESPACE),
     Permission("delete", "namespaces"),
