@@ -143,7 +143,7 @@ def test_a_harvest_has_each_label_set_once_with_rising_times_near_the_window(ben
 
 def test_counters_can_be_taken_from_each_other(bench: Bench) -> None:
     series = [s for s in bench.source.harvest([REQUESTS], bench.window).series("requests") if s.labels["code"] != "429"]
-    assert increase(series, bench.window) in {6.0, 4.0}  # the twin's first scrape lies before or inside the window
+    assert increase(series, bench.window) == 6.0
 
 
 def test_a_signal_without_samples_has_no_series_no_error_and_is_a_problem_c01(bench: Bench) -> None:
@@ -201,7 +201,7 @@ def test_values_that_are_not_finite_arrive_as_such_c02(real: Real) -> None:
 
 def test_an_expression_is_asked_as_a_range_c05(real: Real) -> None:
     (one,) = ask(real, Signal("sum", "sum(demo_requests_total)")).series("sum")
-    assert one.values.max() in {16.0, 19.0}
+    assert one.values.max() == 19.0
 
 
 def test_a_counter_that_is_no_plain_selector_is_refused_c08(real: Real) -> None:
