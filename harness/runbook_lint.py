@@ -265,8 +265,9 @@ def _extension(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _document(path: Path) -> Mapping[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        found = yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        found = yaml.load(path.read_text("utf-8"), Loader=loader)  # noqa: S506 - safe either way, one is faster
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -146,7 +146,7 @@ def decode(kind: type[T], document: Any, where: str) -> T:
         SpecError: The document does not fit; names the file and the key.
     """
     try:
-        return _adapter(cast(Hashable, kind)).validate_python(document)  # type: ignore[no-any-return]
+        return _adapter(cast(Hashable, kind)).validate_python(document)  # type: ignore[no-any-return] # of the kind
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

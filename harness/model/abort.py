@@ -39,4 +39,4 @@ class AbortLimits:
         """Return the limits of an experiment's block ``abort``; durations as ``30s``."""
         whole = cls(float(written["burn_rate"]), objective)
         keys = (key for key in ("window", "grace", "blind", "unsteady") if key in written)
-        return replace(whole, **{f"{key}_s": parse_duration_s(written[key]) for key in keys})  # type: ignore[arg-type]
+        return replace(whole, **{f"{key}_s": parse_duration_s(written[key]) for key in keys})  # type: ignore[arg-type] # all seconds

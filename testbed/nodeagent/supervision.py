@@ -205,7 +205,7 @@ async def run_inside(
     try:
         async with asyncio.timeout(timeout_s):
             status = await asyncio.shield(process.exited)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError):  # a child of it still holds the pipe: what it said is enough
                 await asyncio.wait_for(asyncio.shield(pipe.drained), 1.0)
     finally:
         _end(launcher, process)

@@ -216,7 +216,7 @@ def main() -> None:
     control.detach()  # its number is closed, and may be reused, in _redirect
     try:
         become(request)
-    except Exception:
+    except Exception:  # the outermost frame of a child: told in full where its output goes
         traceback.print_exc()
         sys.exit(1)
 

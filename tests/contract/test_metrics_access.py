@@ -48,6 +48,10 @@ def source(url: str, papers: Papers, **access: Any) -> PrometheusSource:
     return PrometheusSource(target, RealClock.starting_now(), ENVIRON)
 
 
+def names_nobody(headers: Any) -> bool:
+    return "Authorization" not in headers
+
+
 def password_file(papers: Papers, text: str) -> dict[str, str]:
     path = papers.folder / "password"
     path.write_text(text)
@@ -67,7 +71,7 @@ def test_each_way_in_is_taken(way: str, store: str, papers: Papers) -> None:
         },
     }[way]
     if way == "certificate":
-        gate = lambda headers: "Authorization" not in headers  # noqa: E731
+        gate = names_nobody
     front = TlsFront(store, papers, gate, ask_client=way == "certificate")
     with front, closing(source(front.url, papers, **access)) as found:
         assert found.identify() == "2.53.0"

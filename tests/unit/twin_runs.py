@@ -14,6 +14,7 @@ from harness.definitions import signals_of_all
 from harness.fakes.switches import Switches
 from harness.fakes.world import Twin
 from harness.judge import judge
+from harness.model.experiment import Experiment
 from harness.model.record import Record, RunHeader
 from harness.model.timeline import Event, Timeline
 from harness.model.verdict import Verdict
@@ -63,7 +64,7 @@ def rehearse(name: str | Path, seed: int = 7, **switches: object) -> Rehearsal:
     return Rehearsal(record, {v.assertion: v for v in judge(record, ASSERTIONS, ASSUMPTIONS).verdicts}, twin)
 
 
-def _record(name: str, seed: int, outcome: Outcome, journal: Events, experiment: object) -> Record:
+def _record(name: str, seed: int, outcome: Outcome, journal: Events, experiment: Experiment) -> Record:
     header = RunHeader(
         "rehearsal", name, "twin", seed, ORIGIN.isoformat(), ending=outcome.ending, reason=outcome.reason,
         facts=outcome.facts,
@@ -71,4 +72,4 @@ def _record(name: str, seed: int, outcome: Outcome, journal: Events, experiment:
     return Record(
         header, experiment, Timeline(ORIGIN, tuple(journal.events)), outcome.harvest, outcome.requests,
         outcome.requests_lost, outcome.fingerprint_before, outcome.fingerprint_after, outcome.undo,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
