@@ -124,15 +124,18 @@ class SimNodeAutoscaler:
             _taint(added.node, [])
         elif added.unneeded_s is None:
             added.unneeded_s = now_s
-            _taint(added.node, [{"key": CANDIDATE, "value": f"{self.cluster.clock.unix_s():.0f}", "effect": "PreferNoSchedule"}])
+            _taint(added.node, [self._mark(CANDIDATE, "PreferNoSchedule")])
         elif not self.switches.nodes_kept and now_s >= max(
             added.unneeded_s + UNNEEDED_S, self._last_add_s + AFTER_ADD_S
         ):
             added.gone_at_s = now_s + DELETION_S
-            _taint(added.node, [{"key": LEAVING, "value": f"{self.cluster.clock.unix_s():.0f}", "effect": "NoSchedule"}])
+            _taint(added.node, [self._mark(LEAVING, "NoSchedule")])
             for pod in self.cluster.pods_on(added.node.name):
                 self.cluster.let_go(pod, now_s, EVICTED)
         self.cluster.publish(added.node.fact())
+
+    def _mark(self, key: str, effect: str) -> dict[str, str]:
+        return {"key": key, "value": f"{self.cluster.clock.unix_s():.0f}", "effect": effect}
 
     def _needed(self, added: _Added) -> bool:
         pods = self.cluster.pods_on(added.node.name)
