@@ -7,7 +7,6 @@ more after a refusal.
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,8 @@ from urllib.parse import urlsplit
 
 from harness.blast_radius import Surroundings, objection
 from harness.hours import inside, next_opening, parse_hours
+from harness.load_limit import crowd_objection
+from harness.load_limit import objection as objection_to_load
 from harness.model.errors import Refusal
 from harness.model.experiment import Experiment
 from harness.model.facts import Fact
@@ -30,12 +31,6 @@ SKEW_MAX_S = 2.0
 """Above it windows of two clocks cannot be laid over each other (scrapes are 2 to 15 s apart)."""
 
 
-def _fitting(peak_rps: float, target: Target) -> str:
-    """Say by how much the load must shrink."""
-    fits = math.floor(target.rate_max_rps / peak_rps * 1000) / 1000
-    return f"lower load.scale in the experiment to {fits:g} of what it is, or raise rate_max_rps in gameday.toml"
-
-
 def check_plan(experiment: Experiment, target: Target) -> None:
     """Refuse a plan that the target does not allow. Needs no cluster.
 
@@ -43,11 +38,10 @@ def check_plan(experiment: Experiment, target: Target) -> None:
         Refusal: Load above the limit, an address that is not loopback on a loopback target; a namespace, a component or
             a signal that the target does not have.
     """
-    if experiment.load.peak_rps > target.rate_max_rps:
-        problem = (
-            f"the load peaks at {experiment.load.peak_rps:g} rps, target {target.name} allows {target.rate_max_rps:g}"
-        )
-        raise Refusal("rate", problem, _fitting(experiment.load.peak_rps, target))
+    load, most_rps = experiment.load, target.rate_max_rps
+    against = objection_to_load(load, most_rps) or crowd_objection(load, experiment.load_options, most_rps)
+    if against is not None:
+        raise Refusal("rate", f"target {target.name}: {against.problem}", against.remedy)
     missing = [name for name in experiment.components if name not in target.components]
     if missing:
         remedy = f"`gameday testbed up --with {missing[0]}`" if target.kind == "local" else "install it on the target"

@@ -140,7 +140,7 @@ def with_trace(profile: LoadProfile, path: Path) -> LoadProfile:
         by_rate = Arrivals.EVEN.value if profile.arrivals == Arrivals.TRACE else profile.arrivals
         return replace(profile, stages=stages, arrivals=by_rate, trace_file="", trace_scale=1.0, trace_peak_rps=0.0)
     length_s = math.floor(float(trace.due_s[-1])) + 1
-    per_second, _ = np.histogram(trace.due_s, bins=np.arange(length_s + 1))
+    per_second = np.searchsorted(trace.due_s, trace.due_s + 1.0) - np.arange(len(trace.due_s))
     return replace(
         profile,
         stages=_recorded_stages(profile, path, trace.due_s, length_s),

@@ -64,6 +64,17 @@ def class_choices(profile: LoadProfile, seed: int, first_number: int, count: int
     return chosen
 
 
+def densest_second(profile: LoadProfile, seed: int) -> int:
+    """Return the most arrivals that are due within any one second."""
+    most, before = 0, np.empty(0)
+    for chunk in arrival_chunks(profile, seed):
+        due_s = np.concatenate([before, chunk])
+        within = np.searchsorted(due_s, due_s + 1.0) - np.arange(len(due_s))
+        most = max(most, int(within.max()))
+        before = due_s[due_s > due_s[-1] - 1.0]  # their second may go on in the next chunk
+    return most
+
+
 class CumulativeCount:
     """How many arrivals are due until when, and the inverse, for many at a time."""
 
@@ -139,4 +150,4 @@ def _recorded(profile: LoadProfile, seed: int) -> Iterator[Floats]:
             yield np.sort(np.repeat(here, copies) + shares * np.repeat(gaps_s, copies))
 
 
-__all__ = ["BLOCK", "CumulativeCount", "arrival_chunks", "class_choices"]
+__all__ = ["BLOCK", "CumulativeCount", "arrival_chunks", "class_choices", "densest_second"]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import gevent
 from locust import between, task
 
-from harness.model.load import TURN_MARK
+from harness.model.load import TURN_MARK, parse_range
 from loadprofiles.accounts import Open
 from loadprofiles.fast_answer import Answer
 from loadprofiles.fast_http import ExchangeError, Limits
@@ -306,15 +306,10 @@ def wished(user_class: type[ConversationUser], options: Mapping[str, str | int |
 
 
 def _range(name: str, written: str | float) -> Range:
-    """Read ``2-6``, or one number for both."""
     try:
-        low, _, high = str(written).partition("-")
-        ends = (float(low), float(high or low))
+        return parse_range(written)
     except ValueError as error:
-        raise PlanRefused(f"option {name}: {written!r} is no range", "write it like 2-6, or as one number") from error
-    if not 0 <= ends[0] <= ends[1] < math.inf:
-        raise PlanRefused(f"option {name}: {written!r} does not rise", "write it like 2-6")
-    return ends
+        raise PlanRefused(f"option {name}: {error}", "write it like 2-6, or as one number") from error
 
 
 __all__ = ["Conversation", "ConversationUser", "PlannerConversation", "TalkSession", "wished"]

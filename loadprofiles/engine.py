@@ -25,7 +25,16 @@ from locust.env import Environment
 from harness.request_log import batch_bytes, batch_of
 from loadprofiles.accounts import ON_TIME_S, Pulse, RequestLog, part_of
 from loadprofiles.announcing import Announcer, hear_modules
-from loadprofiles.job import DRAIN_MARGIN_S, LoadJob, base_url, check_plan, header_values, read_payloads, room_rps
+from loadprofiles.job import (
+    DRAIN_MARGIN_S,
+    LoadJob,
+    allow_connections,
+    base_url,
+    check_plan,
+    header_values,
+    read_payloads,
+    room_rps,
+)
 from loadprofiles.measured import SessionRules, account
 from loadprofiles.mix import paced_class, talking_class, unique_name, users_by_class
 from loadprofiles.outlet import Outlet
@@ -113,6 +122,7 @@ class Engine:
         payload_file = plan.payload_file or str(plan.options.get("payload_file", ""))
         context = LoadContext(plan.seed + self._job.worker, tag, plan.options, read_payloads(payload_file))
         counts = users_by_class(plan)
+        allow_connections(math.ceil(sum(counts.values()) / plan.workers.count))
         shared = SessionRules(
             url, headers, profile.request_timeout_s, self._reconnect_every(), self.now_s, self.now_s, self._log,
             self._errors, self._job.origin_monotonic_s,

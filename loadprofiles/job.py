@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import resource
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from harness.load_limit import objection
 from harness.load_trace import read_trace
 from harness.model.errors import SpecError
 from harness.model.load import Arrivals, LoadPlan, LoadProfile, LoadWorkers, Stage
+from loadprofiles.arrivals import densest_second
 
 HEADER_PREFIX = "GAMEDAY_HEADER_"
+FILES_BESIDE_USERS = 100
+"""Files that a process has open besides one connection a user."""
 DRAIN_MARGIN_S = 2.0
 """On top of the request time-out: how long answers in flight are waited for after the last start."""
 
@@ -86,27 +91,25 @@ def check_plan(plan: LoadPlan) -> None:
         PlanRefused: It is empty, peaks above ``rate_max_rps``, or its trace cannot be read.
     """
     profile = plan.profile
-    if profile.conversations and profile.peak_rps <= 0:
-        problem = f"profile {profile.name} has conversations and no arrivals, so that its floor cannot be told"
-        raise PlanRefused(problem, "add a user class with a low rate; conversations go on beside it")
-    if profile.duration_s <= 0 or profile.peak_rps <= 0:
+    if profile.duration_s <= 0 or (profile.peak_rps <= 0 and not profile.conversations):
         raise PlanRefused(f"profile {profile.name} offers nothing", "give its stages a duration and a rate")
     if any(min(stage.rates_rps) < 0 for stage in profile.stages):
         raise PlanRefused(f"profile {profile.name} has a stage with a negative rate", "rates are requests per second")
-    if profile.peak_rps > plan.rate_max_rps:
-        problem = f"profile {profile.name} peaks at {profile.peak_rps:g} rps, the target allows {plan.rate_max_rps:g}"
-        raise PlanRefused(problem, "lower load.scale in the experiment, or raise rate_max_rps in gameday.toml")
+    if against := objection(profile, plan.rate_max_rps):
+        raise PlanRefused(*against)
     if profile.request_timeout_s <= 0 or profile.users_max < 1 or not profile.user_classes:
         raise PlanRefused(f"profile {profile.name} has no users or no time-out", "see loadprofiles/profiles.py")
     if profile.arrivals == Arrivals.TRACE:
         _check_trace(profile.trace_file)
+    if profile.arrivals == Arrivals.POISSON:
+        _check_chance(plan)
     if profile.conversations:
         _check_conversations(plan)
 
 
 def room_rps(plan: LoadPlan) -> float:
     """Return what the target allows beside the profile's arrivals: conversations stay under it."""
-    return max(plan.rate_max_rps - plan.profile.peak_rps, 0.0)
+    return max(plan.rate_max_rps - plan.profile.densest_second, 0.0)
 
 
 def _check_conversations(plan: LoadPlan) -> None:
@@ -115,9 +118,30 @@ def _check_conversations(plan: LoadPlan) -> None:
         raise PlanRefused(f"profile {profile.name} has {few[0]} without users", "say how many talk at a time")
     if both := sorted(profile.conversations.keys() & profile.user_classes.keys()):
         raise PlanRefused(f"{both[0]} is named for arrivals and for conversations", "derive a class of its own")
-    if room_rps(plan) <= 0:
-        problem = f"profile {profile.name} peaks at the target's rate_max_rps: nothing is left for conversations"
-        raise PlanRefused(problem, "lower load.scale in the experiment, or raise rate_max_rps in gameday.toml")
+
+
+def allow_connections(users: int) -> None:
+    """Let this process hold one connection a user: out of files, it would look like a platform that refuses.
+
+    Raises:
+        PlanRefused: The machine does not allow so many.
+    """
+    needed = users + FILES_BESIDE_USERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        problem = f"{users} users need {needed} open files, and this process may have {hard}"
+        raise PlanRefused(problem, "raise the limit (ulimit -Hn), lower load.scale, or share the load among workers")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _check_chance(plan: LoadPlan) -> None:
+    """Count the arrivals that chance has drawn: a limit that protects somebody is a most, not a mean."""
+    densest = densest_second(plan.profile, plan.seed)
+    if densest > plan.rate_max_rps:
+        problem = f"seed {plan.seed} brings {densest} arrivals in one second, the target allows {plan.rate_max_rps:g}"
+        raise PlanRefused(problem, "run it again with another seed, or lower load.scale")
 
 
 def _check_trace(path: str) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from harness.fakes.clock import FakeClock
 from harness.fakes.gateway import SimRequest, SimulatedGateway
 from harness.fakes.switches import Switches, passed
+from harness.load_limit import objection
 from harness.model.errors import PortError
 from harness.model.load import REQUEST_COLUMNS, LoadPlan, LoadSnapshot, RequestOutcome
 from harness.model.record import LoggedRequests
@@ -51,8 +52,8 @@ class FakeLoad:
         Raises:
             PortError: The plan peaks above the target's limit.
         """
-        if plan.profile.peak_rps > plan.rate_max_rps:
-            raise PortError("load", "start", f"the plan peaks above {plan.rate_max_rps:g} rps")
+        if against := objection(plan.profile, plan.rate_max_rps):
+            raise PortError("load", "start", *against)
         self._plan = plan
         self.tool_calls = float(plan.options.get("tool_calls", 0))
         self._began_s = self._second_s = self._clock.now_s()

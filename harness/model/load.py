@@ -49,6 +49,9 @@ class Arrivals(StrEnum):
     TRACE = "trace"
 
 
+CHANCE_MAX = 1e-6
+"""How likely it may be that a second brings more arrivals than its plan was checked for: one second in eleven days."""
+
 STEP_SHARE = 1e-12
 """Points of a curve that are no further apart are a step: nothing can be asked for in between."""
 
@@ -126,7 +129,7 @@ class LoadProfile:
             public that knows nothing of each other), ``trace`` (recorded instants).
         trace_file: Of a trace: its CSV file.
         trace_scale: Of a trace: how many times each recorded arrival is sent.
-        trace_peak_rps: Of a trace: arrivals in its densest second; its stages only know their means.
+        trace_peak_rps: Of a trace: arrivals in its densest second, wherever it begins; its stages only know means.
         conversations: Closed-loop user classes by name, with their number of concurrent users. Beside the arrivals,
             from the first stage to the last: they think, ask, read and ask again.
     """
@@ -152,6 +155,11 @@ class LoadProfile:
     def peak_rps(self) -> float:
         """Highest rate offered."""
         return max([self.trace_peak_rps, *(max(stage.rates_rps) for stage in self.stages)])
+
+    @property
+    def densest_second(self) -> float:
+        """Most arrivals that a second may bring: by chance they are more than the mean, one second in a million."""
+        return most_by_chance(self.peak_rps) if self.arrivals == Arrivals.POISSON else self.peak_rps
 
     def scaled(self, scale: float) -> LoadProfile:
         """Return the profile with every rate multiplied, and the number of users with it, though not below a few.
@@ -286,3 +294,32 @@ def whole_share(index: int, per_request: float) -> int:
     ``n * per_request``.
     """
     return math.floor((index + 1) * per_request) - math.floor(index * per_request)
+
+
+def most_by_chance(mean: float) -> int:
+    """Return a count that a Poisson process of this mean reaches with a chance of `CHANCE_MAX` at most.
+
+    By Chernoff's bound, which is a few per cent above the count itself and never below it.
+    """
+    if mean <= 0:
+        return 0
+    count = math.floor(mean) + 1
+    while count - mean + count * math.log(mean / count) > math.log(CHANCE_MAX):
+        count += 1
+    return count
+
+
+def parse_range(written: str | float) -> tuple[float, float]:
+    """Read ``2-6``, or one number for both ends.
+
+    Raises:
+        ValueError: It is neither, or it does not rise from 0.
+    """
+    low, _, high = str(written).partition("-")
+    try:
+        ends = (float(low), float(high or low))
+    except ValueError as error:
+        raise ValueError(f"{written!r} is no range") from error
+    if not 0 <= ends[0] <= ends[1] < math.inf:
+        raise ValueError(f"{written!r} does not rise")
+    return ends

@@ -243,7 +243,7 @@ def test_d08_a_stop_ends_the_sending_within_a_second_and_waits_for_answers(drive
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rate_max_rps": 59.0}, "peaks at 60 rps, the target allows 59"),
+        ({"rate_max_rps": 59.0}, "peaks at 60 rps, and 59 are allowed"),
         ({"gateway_url": "http://198.18.0.1:80"}, "not in 127.0.0.0/8"),
         ({"header_names": ("X-Missing",)}, "neither GAMEDAY_HEADER_X_MISSING nor"),
         ({"user_classes": {"tests.contract.load_users:Nobody": 1.0}}, "name it as module:Class"),

@@ -73,6 +73,13 @@ def test_load_above_the_targets_limit_is_refused():
     assert refused(guard.check_plan, EXPERIMENT, replace(TARGET, rate_max_rps=59.0)).code == "rate"
 
 
+def test_people_who_ask_for_more_than_the_arrivals_leave_are_refused_before_anything_is_touched():
+    load = replace(EXPERIMENT.load, conversations={"C": 41})
+    crowd = replace(EXPERIMENT, load=load, load_options={"think_s": 1})
+    assert "41 people who think for 1 s" in refused(guard.check_plan, crowd, TARGET).problem
+    guard.check_plan(replace(crowd, load_options={"think_s": 2}), TARGET)
+
+
 @pytest.mark.parametrize(
     "url", ["http://198.18.1.2:8080", "http://10.96.0.1", "http://example.com", "http://localhost"]
 )

@@ -39,7 +39,7 @@ def test_a_child_may_live_no_longer_than_its_plan_needs() -> None:
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (replace(PLAN, rate_max_rps=9.9), "peaks at 10 rps, the target allows 9.9"),
+        (replace(PLAN, rate_max_rps=9.9), "peaks at 10 rps, and 9.9 are allowed"),
         (replace(PLAN, profile=replace(PLAN.profile, stages=())), "offers nothing"),
         (replace(PLAN, profile=replace(PLAN.profile, user_classes={})), "no users"),
         (replace(PLAN, profile=replace(PLAN.profile, request_timeout_s=0)), "no users or no time-out"),
@@ -63,8 +63,8 @@ def test_conversations_stay_under_what_is_left_beside_the_arrivals() -> None:
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        (replace(TALKS, rate_max_rps=10.0), "nothing is left for conversations"),
-        (replace(TALKS, profile=TALKS.profile.scaled(1e-9), rate_max_rps=0.0), "allows 0"),
+        (replace(TALKS, rate_max_rps=10.0), "nothing of the target's rate_max_rps is left for conversations"),
+        (replace(TALKS, profile=TALKS.profile.scaled(1e-9), rate_max_rps=0.0), "and 0 are allowed"),
         (replace(TALKS, profile=replace(TALKS.profile, conversations={"PlannerConversation": 0})), "without users"),
         (replace(TALKS, profile=replace(TALKS.profile, stages=(Stage("burst", 1.0, 0.0, 0.0),))), "no arrivals"),
         (replace(TALKS, profile=replace(TALKS.profile, conversations=dict.fromkeys(TALKS.profile.user_classes, 1))),

@@ -51,7 +51,7 @@ def test_recorded_instants_are_read_again_where_they_are_played(tmp_path: Path) 
 
 def test_a_trace_that_is_denser_than_the_target_allows_is_refused(tmp_path: Path) -> None:
     load = _planned(tmp_path, _trace(tmp_path, "t_s\n" + "5.5\n" * 40 + "19\n"))
-    with pytest.raises(PlanRefused, match="peaks at 40 rps, the target allows 39"):
+    with pytest.raises(PlanRefused, match="peaks at 40 rps, and 39 are allowed"):
         check_plan(LoadPlan(load, "http://127.0.0.1:8080", seed=1, rate_max_rps=39.0))
 
 
