@@ -1,23 +1,54 @@
-"""KEDA's own manifests, from the Go module that pins it for the local testbed too. Renders text; applies nothing."""
+"""KEDA's manifests, from the Go module that pins it for the local testbed too, and what a cluster has of it already.
+
+Renders text and reads; applies nothing and deletes nothing.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from enum import Enum
 from pathlib import Path
 
-from testbed.controlplane.cluster import kubectl
+from testbed.controlplane.cluster import kubectl as kubectl_path
 from testbed.controlplane.console import Progress
 from testbed.controlplane.errors import OperatorError
 from testbed.controlplane.go_build import build_environment
 from testbed.controlplane.programs import FAMILIES
 from testbed.controlplane.toolchain import go_for
-from testbed.kind.programs import run
+from testbed.kind.programs import FIELD_MANAGER, Kubectl, run
 from testbed.kind.settings import ADDONS
 
+CRD = "scaledobjects.keda.sh"
 MODULE = "github.com/kedacore/keda/v2"
 DEPLOYMENTS = ("keda-operator", "keda-metrics-apiserver")
 _DOWNLOAD_LIMIT_S = 300.0
+
+
+class Keda(Enum):
+    """What a cluster has of KEDA before anything is applied; the value says it to people."""
+
+    ABSENT = "no KEDA"
+    OURS = "KEDA, from an earlier `--with-keda` or run"
+    THEIRS = "KEDA, which gameday did not install"
+
+    @property
+    def there(self) -> bool:
+        """Tell whether the cluster has it, whoever brought it."""
+        return self is not Keda.ABSENT
+
+
+def keda_on(kubectl: Kubectl) -> Keda:
+    """Look whether the cluster has KEDA, and who wrote it.
+
+    Raises:
+        OperatorError: The cluster does not say.
+    """
+    fields = ("--show-managed-fields", "-o", "jsonpath={.metadata.managedFields[*].manager}")
+    managers = kubectl("get", "customresourcedefinition", CRD, "--ignore-not-found", *fields).split()
+    if not managers:
+        return Keda.ABSENT
+    return Keda.OURS if FIELD_MANAGER in managers else Keda.THEIRS
 
 
 def keda_manifests(progress: Progress) -> str:
@@ -35,7 +66,7 @@ def keda_manifests(progress: Progress) -> str:
         shutil.copytree(source, folder / "upstream", copy_function=shutil.copyfile)
         text = (ADDONS / "keda" / "kustomization.yaml").read_text(encoding="utf-8")
         (folder / "kustomization.yaml").write_text(text.replace("KEDA_VERSION", version), encoding="utf-8")
-        return run([kubectl(), "kustomize", str(folder)])
+        return run([kubectl_path(), "kustomize", str(folder)])
 
 
 def keda_version(go_mod: Path) -> str:

@@ -22,7 +22,7 @@ from testbed.controlplane.places import REPOSITORY
 from testbed.controlplane.waiting import wait_until
 from testbed.kind import gpu
 from testbed.kind.images import build_image, images_in, load_images
-from testbed.kind.keda import DEPLOYMENTS, keda_manifests
+from testbed.kind.keda import DEPLOYMENTS, Keda, keda_manifests, keda_on
 from testbed.kind.programs import Kubectl, run
 from testbed.kind.settings import ADDONS, DEFAULT_IMAGE, LIMITS_S, OVERLAYS, KindSettings
 from testbed.kind.target import TARGET, write_target
@@ -45,11 +45,18 @@ class Platform:
         self._kubectl = kubectl
         self._progress = progress
 
-    def manifests(self, with_keda: bool) -> dict[str, str]:
-        """Return every stream of manifests by the name of its part, in the order of need."""
-        overlay = "kind-keda" if with_keda else "kind"
+    def manifests(self, with_keda: bool, keda: Keda) -> dict[str, str]:
+        """Return every stream of manifests by the name of its part, in the order of need.
+
+        Args:
+            with_keda: Whether KEDA is asked for.
+            keda: What the cluster has of it. Where it is there it scales the platform, asked for or not: without its
+                ScaledObject the platform would be another than the last run left. KEDA itself is applied only where it
+                is asked for, and never over somebody else's.
+        """
+        overlay = "kind-keda" if with_keda or keda.there else "kind"
         parts = {"platform": self._rendered(OVERLAYS / overlay), "metrics": self._rendered(ADDONS / "metrics")}
-        if with_keda:
+        if with_keda and keda is not Keda.THEIRS:
             parts["keda"] = keda_manifests(self._progress)
         if self._settings.gpu == "plugin":
             parts["gpu"] = self._rendered(ADDONS / "gpu")
@@ -63,7 +70,9 @@ class Platform:
     def load(self, with_keda: bool) -> None:
         """Build the project's image and put every image that the engine has into the nodes."""
         build_image(self._settings, self._progress)
-        images = {name for text in self.manifests(with_keda).values() for name in images_in(text)}
+        images = {
+            name for text in self.manifests(with_keda, keda_on(self._kubectl)).values() for name in images_in(text)
+        }
         left = load_images(self._settings, images, self._progress)
         if left:
             self._progress.say(f"left to the nodes to pull: {', '.join(left)}")
@@ -74,27 +83,32 @@ class Platform:
         Raises:
             OperatorError: A part is refused, or not ready within its limit.
         """
-        parts = self.manifests(with_keda)
+        keda = keda_on(self._kubectl)
+        parts = self.manifests(with_keda, keda)
         self._kubectl("label", "--overwrite", "namespace", "kube-system", OPT_IN)
-        if with_keda:
-            self._keda(parts["keda"])
+        if with_keda or keda.there:
+            self._keda(parts.get("keda", ""), keda)
         self._progress.say("applying platform and metrics")
         self._kubectl.apply(parts["platform"])  # its namespaces are the others' too
         self._kubectl.apply(parts["metrics"])
         gpu.provide(self._settings, self._kubectl, parts.get("gpu", ""), self._progress)
         self._await_workloads()
         self._await_answers()
-        components = ["core", "platform", *(["keda"] if with_keda else [])]
+        components = ["core", "platform", *(["keda"] if with_keda or keda.there else [])]
         target = write_target(self._settings, self._kubectl, components)
         if with_reaper:
             self._reaper(target)
         return target
 
-    def _keda(self, manifests: str) -> None:
-        self._progress.say("applying KEDA")
-        self._kubectl.apply(manifests)
-        for name in DEPLOYMENTS:
-            self._kubectl.rolled_out("keda", f"deployment/{name}", LIMITS_S["addons"])
+    def _keda(self, manifests: str, found: Keda) -> None:
+        if found.there:
+            stays = "it stays, and this run's platform is scaled by it (component keda of the target)"
+            self._progress.say(f"the cluster has {found.value}: {stays}")
+        if manifests:
+            self._progress.say("applying KEDA")
+            self._kubectl.apply(manifests)
+            for name in DEPLOYMENTS:
+                self._kubectl.rolled_out("keda", f"deployment/{name}", LIMITS_S["addons"])
         self._await("external.metrics.k8s.io served", "addons", lambda: self._served("external.metrics.k8s.io/v1beta1"))
 
     def _await_workloads(self) -> None:

@@ -16,6 +16,9 @@ from testbed.controlplane.cluster import kubectl as kubectl_path
 from testbed.controlplane.errors import OperatorError
 from testbed.kind.settings import LIMITS_S
 
+FIELD_MANAGER = "gameday-kind"
+"""Who wrote what gameday applied to a kind cluster: by it what is ours is told from what was there."""
+
 _LAST_LINES = 12
 REMEDIES = {
     "docker": "install Docker (https://docs.docker.com/engine/install/) and let this user reach its engine",
@@ -123,7 +126,7 @@ class Kubectl:
 
     def apply(self, manifests: str) -> None:
         """Apply a stream of manifests, server side: some are too large for kubectl's annotation."""
-        flags = ["--server-side", "--force-conflicts", "--field-manager=gameday-kind", "-f", "-"]
+        flags = ["--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-"]
         self("apply", *flags, stdin=manifests, limit_s=LIMITS_S["addons"])
 
     def apply_kustomization(self, folder: Path) -> None:

@@ -15,8 +15,10 @@ from testbed.controlplane.cluster import kubectl
 from testbed.controlplane.console import Progress
 from testbed.controlplane.programs import FAMILIES
 from testbed.controlplane.toolchain import go_for
+from testbed.kind import keda
 from testbed.kind.gpu import canary
-from testbed.kind.keda import module_folder
+from testbed.kind.keda import Keda, keda_on, module_folder
+from testbed.kind.programs import Kubectl
 
 TESTBED = Path(__file__).parents[2] / "testbed"
 FOLDERS = (
@@ -114,6 +116,33 @@ def test_applied_a_second_time_nothing_changes(server: Server) -> None:
         assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-1000:]
     finally:
         server.must("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", objects=applied)
+
+
+@pytest.mark.testbed
+def test_whose_keda_a_cluster_has_is_told_by_a_real_api_server(
+    server: Server, light_testbed: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = Path(light_testbed["kubeconfig"]).parent / "admin.kubeconfig"
+    (context,) = server.must("config", "get-contexts", "-o", "name").split()
+    kinds = Kubectl(admin, context)
+    assert keda_on(kinds) is Keda.OURS
+    name = "scaledthings.example.test"
+    monkeypatch.setattr(keda, "CRD", name)
+    assert keda_on(kinds) is Keda.ABSENT
+    names = {"plural": "scaledthings", "kind": "ScaledThing"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    spec = {"group": "example.test", "scope": "Namespaced", "names": names, "versions": [version]}
+    theirs = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+    try:
+        server.must("apply", "--server-side", "--field-manager=helm", "-f", "-", objects=[theirs])
+        assert keda_on(kinds) is Keda.THEIRS
+    finally:
+        server.must("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", objects=[theirs])
 
 
 def _without_pods(one: Json) -> Json:
