@@ -9,10 +9,11 @@ import pandas as pd
 
 from harness.fakes.clock import FakeClock
 from harness.fakes.gateway import SimRequest, SimulatedGateway
+from harness.fakes.people import People
 from harness.fakes.switches import Switches, passed
 from harness.load_limit import objection
 from harness.model.errors import PortError
-from harness.model.load import REQUEST_COLUMNS, LoadPlan, LoadSnapshot, RequestOutcome
+from harness.model.load import REQUEST_COLUMNS, TURN_MARK, LoadPlan, LoadSnapshot, RequestOutcome
 from harness.model.record import LoggedRequests
 from harness.ports import Observation
 from loadprofiles import shapes
@@ -32,11 +33,12 @@ class FakeLoad:
         self._gateway, self._clock, self._switches = gateway, clock, switches
         gateway.answered = self._take
         self._plan: LoadPlan | None = None
+        self._people: People | None = None
         self._arrivals: Iterator[float] = iter(())
         self._next_s = float("inf")
         self._began_s = self._second_s = self._last_answer_s = 0.0
         self._rows: list[tuple[object, ...]] = []
-        self._offered = self._achieved = self._dropped = self._failures = self._seq = 0
+        self._offered = self._achieved = self._dropped = self._failures = self._seq = self._told_turns = 0
         self._credit = 0.0
         self._sending = False
         self._ended = False
@@ -50,7 +52,7 @@ class FakeLoad:
         """Start the load.
 
         Raises:
-            PortError: The plan peaks above the target's limit.
+            PortError: The plan does not fit the target's limit, or says of people what cannot be.
         """
         if against := objection(plan.profile, plan.rate_max_rps):
             raise PortError("load", "start", *against)
@@ -59,10 +61,14 @@ class FakeLoad:
         self._began_s = self._second_s = self._clock.now_s()
         self._arrivals = (due for chunk in arrival_chunks(plan.profile, plan.seed) for due in chunk.tolist())
         self._next_s = next(self._arrivals, float("inf"))
+        try:
+            self._people = People(plan.profile, plan.options, plan.seed, self._began_s)
+        except ValueError as error:
+            raise PortError(
+                "load", "start", f"option think_s: {error}", "write it like 2-6, or as one number"
+            ) from error
         self._sending = True
         self._say("load-edge", "started", self._began_s, {"profile": plan.profile.name})
-        if plan.profile.conversations:
-            self._say("note", "load", self._began_s, {"message": "the twin sends the arrivals; nobody talks to it"})
 
     def step(self, now_s: float) -> None:
         """Send what is due, and speak once a second."""
@@ -74,6 +80,8 @@ class FakeLoad:
         while self._sending and self._began_s + self._next_s <= now_s:
             self._arrive(self._began_s + self._next_s)
             self._next_s = next(self._arrivals, float("inf"))
+        if self._sending and self._people is not None:
+            self._people.step(min(now_s, self._began_s + self._plan.profile.duration_s), self._send)
         if now_s >= self._second_s + 1.0:
             self._snapshot(now_s)
         if self._sending and now_s >= self._began_s + self._plan.profile.duration_s:
@@ -89,10 +97,14 @@ class FakeLoad:
             return
         self._credit -= 1
         self._achieved += 1
+        self._send(due_s)
+
+    def _send(self, due_s: float) -> int:
         if self._seq == 0:
             self._say("load-edge", "first-request", due_s, {})
         self._gateway.send(self._seq, due_s, due_s)
         self._seq += 1
+        return self._seq - 1
 
     @property
     def _workers(self) -> int:
@@ -102,18 +114,23 @@ class FakeLoad:
         ok = request.outcome is RequestOutcome.OK
         self._failures += not ok
         self._last_answer_s = request.end_s
+        talked = self._people is not None and self._people.answered(request.seq, request.end_s)
+        endpoint = TURN_MARK + ENDPOINT if talked else ENDPOINT
         latency_s = request.end_s - request.start_s
         self._rows.append((request.intended_s, request.start_s, latency_s, request.status, request.outcome.value,
-                           ENDPOINT, 0, request.seq, request.pod if ok else ""))  # fmt: skip
+                           endpoint, 0, request.seq, request.pod if ok else ""))  # fmt: skip
 
     def _snapshot(self, now_s: float) -> None:
         assert self._plan is not None  # noqa: S101 - `step` looked
         span_s = max(now_s - self._second_s, 1e-3)
         stage = shapes.ENDED if self._ended else shapes.stage_name_at(self._plan.profile.stages, now_s - self._began_s)
+        turns = self._people.turns if self._people is not None else 0
         self._latest = LoadSnapshot(
             now_s, stage, self._offered / span_s, self._achieved / span_s, len(self._rows), self._failures,
             len(self._gateway.inflight), self._dropped, self._workers, USERS, CPU_RATIO, 0.0,
+            turns_rps=(turns - self._told_turns) / span_s,
         )  # fmt: skip
+        self._told_turns = turns
         self._second_s, self._offered, self._achieved = now_s, 0, 0
         self._say("load", stage, now_s, asdict(self._latest))
 
@@ -123,6 +140,8 @@ class FakeLoad:
         if self._rows:
             self._say("load-edge", "last-answer", self._last_answer_s, {})
         detail = {"reason": reason, "requests": len(self._rows), "failures": self._failures, "dropped": self._dropped}
+        if self._people is not None and self._plan is not None and self._plan.profile.conversations:
+            detail |= {"turns": self._people.turns, "turns_held_back": 0, "gave_up": 0}
         self._say("load-edge", "ended", now_s, detail)
 
     def _die(self, now_s: float) -> None:

@@ -49,8 +49,13 @@ TASKS_WAIT_S = 3.0
 GATEWAY_FAULTS = ObjectRef("v1", "ConfigMap", SWITCH_CONFIG_MAP, INFRA)
 
 
+TURNS_MAX_RPS = 10.0
+"""Room that the twin leaves for each of those who talk beside the arrivals."""
+
+
 def twin_target(experiment: Experiment) -> Target:
     """Return the target that the twin is: it has what the experiment needs and allows the load that it asks for."""
+    people = sum(experiment.load.conversations.values())
     return Target(
         name="twin",
         kind="local",
@@ -62,7 +67,7 @@ def twin_target(experiment: Experiment) -> Target:
         namespaces=tuple(dict.fromkeys((NAMESPACE, *experiment.scope.namespaces))),
         gateway_url="http://127.0.0.1:1",
         prometheus_url="http://127.0.0.1:1",
-        rate_max_rps=max(200.0, experiment.load.peak_rps),
+        rate_max_rps=max(200.0, experiment.load.densest_second + TURNS_MAX_RPS * people),
         loopback_only=True,
         scrape_interval_s=SCRAPE_S,
         components=tuple(dict.fromkeys(("core", "platform", *experiment.components))),

@@ -1,13 +1,16 @@
 """Every profile is run in simulated time: it reaches its floor whatever chance does, and a shortage is still seen."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from assertions.assumptions import ASSUMPTIONS
 from harness.model.errors import SpecError
+from harness.model.load import TURN_MARK, LoadProfile
+from harness.model.record import Ending
 from loadprofiles.profiles import PROFILES
 from tests.unit.twin_runs import Rehearsal, rehearse
 
@@ -59,3 +62,37 @@ def test_a_load_that_is_cut_by_a_trace_says_the_line_of_the_experiment_file(tmp_
     (tmp_path / "night.csv").write_text("t_s,rps\n0,1\n9,soon\n", encoding="utf-8")
     with pytest.raises(SpecError, match=r"drawn.yaml:\d+: .*load.trace.*night.csv: line 3: '9,soon' is not 2 numbers"):
         _rehearsed(tmp_path, {"profile": "planner-burst", "trace": "night.csv"})
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A profile with twelve people beside its arrivals."""
+    profile = replace(PROFILES["planner-burst"], name="people", conversations={"PlannerConversation": 12})
+    monkeypatch.setitem(cast("dict[str, LoadProfile]", PROFILES), "people", profile)
+    return "people"
+
+
+def test_people_talk_to_the_twin_beside_its_arrivals_and_fill_up_no_rate(tmp_path: Path, people: str) -> None:
+    run = _rehearsed(tmp_path, {"profile": people, "scale": 0.5, "options": {"think_s": "2-4"}})
+    alone = _rehearsed(tmp_path, {"profile": "planner-burst", "scale": 0.5})
+    assert ASSUMPTIONS["load_reached_floor"](run.record).holds is True
+    endpoints = run.record.requests["endpoint"].astype(str)
+    turns = run.record.requests[endpoints.str.startswith(TURN_MARK)]
+    length_s = run.record.experiment.load.duration_s
+    assert len(turns) == pytest.approx(6 * length_s / 3, rel=0.1)  # six people, a turn in three seconds each
+    assert len(run.record.requests) - len(turns) == pytest.approx(len(alone.record.requests), abs=2)
+    ended = next(run.record.timeline.of("load-edge", "ended"))
+    assert ended.detail["turns"] == len(turns)
+    told = sum(float(e.detail["turns_rps"]) for e in run.record.timeline.of("load"))
+    assert told == pytest.approx(len(turns), rel=0.05)
+
+
+def test_people_do_not_make_up_for_arrivals_that_are_missing(tmp_path: Path, people: str) -> None:
+    run = _rehearsed(tmp_path, {"profile": people, "options": {"think_s": 1}}, load_ratio=0.85)
+    assert ASSUMPTIONS["load_reached_floor"](run.record).holds is False
+
+
+def test_people_whose_thinking_is_no_range_are_refused_in_words(tmp_path: Path, people: str) -> None:
+    run = _rehearsed(tmp_path, {"profile": people, "options": {"think_s": "soon"}})
+    assert run.record.header.ending is not Ending.COMPLETED
+    assert "load.options.think_s: 'soon' is no range" in run.record.header.reason
