@@ -147,7 +147,7 @@ class _DueCounter:
 
     def __init__(self, profile: LoadProfile, seed: int) -> None:
         self._chunks = arrival_chunks(profile, seed)
-        self._before, self._chunk = 0, np.empty(0)
+        self._before, self._chunk = 0, next(self._chunks, np.empty(0))  # at once: a recording is read by that
 
     def until(self, t_s: float) -> int:
         """Return how many arrivals are due before ``t_s``; times must not fall."""

@@ -23,6 +23,7 @@ from locust import argument_parser
 from locust.runners import STATE_MISSING, MasterRunner
 
 from loadprofiles import line
+from loadprofiles.baggage import packed
 from loadprofiles.engine import Engine
 from loadprofiles.front import Front
 from loadprofiles.job import LoadJob, PlanRefused
@@ -86,6 +87,7 @@ class Squad:
         self._stopping = ""
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._refusals: list[str] = []
+        self._trace = packed(job.plan)
         self._engine = Engine(job, front, environ)  # for its classes and its checks: it never runs here
         self._runner = self._open(job)
 
@@ -248,7 +250,8 @@ class Squad:
             return  # it answers a beat
         member.ready = bool(data.get("ready"))
         job = {**asdict(self._job), "worker": member.number}
-        self._tell(client_id, line.WELCOME, {"job": job, "boot_id": boot_id()})
+        baggage = b"" if member.ready else self._trace  # once is enough: it may be large
+        self._tell(client_id, line.WELCOME, {"job": job, "boot_id": boot_id(), "trace": baggage})
 
     def _newcomer(self, client_id: str) -> Member | None:
         """Return the place of a newcomer; none where the load is on, or while no place is free (it asks again)."""

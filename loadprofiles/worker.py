@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -25,6 +26,7 @@ import gevent.event
 from locust.env import Environment
 
 from loadprofiles import line
+from loadprofiles.baggage import unpacked
 from loadprofiles.engine import Engine, freeze_memory
 from loadprofiles.job import LoadJob, PlanRefused, job_from_plain
 from loadprofiles.line import ClockReading, Sender, clock_reading, shares_from_plain
@@ -78,7 +80,10 @@ class Worker:
         welcome = self._join()
         if "job" not in welcome:
             return 1
-        job = self._job_of(welcome)
+        with TemporaryDirectory(prefix="gameday-load-") as folder:
+            return self._make_load(self._job_of(welcome, Path(folder)))
+
+    def _make_load(self, job: LoadJob) -> int:
         try:
             self._engine = Engine(job, self._sender, os.environ, self._environment, line.PAUSE_AFTER_S)
         except PlanRefused as refused:
@@ -108,9 +113,10 @@ class Worker:
                 if self._welcome.wait(timeout=HELLO_EVERY_S) is not None:
                     return dict(self._welcome.get())
 
-    def _job_of(self, welcome: Mapping[str, Any]) -> LoadJob:
-        """Return the job on this machine's clock."""
+    def _job_of(self, welcome: Mapping[str, Any], folder: Path) -> LoadJob:
+        """Return the job on this machine's clock, with what came along in the folder."""
         job = job_from_plain(welcome["job"])
+        job = replace(job, plan=unpacked(job.plan, bytes(welcome["trace"]), folder))
         for _ in range(PINGS):
             self._tell(line.PING, {"asked_s": time.monotonic()})
             gevent.sleep(0.02)

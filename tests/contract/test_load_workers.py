@@ -21,6 +21,7 @@ import pytest
 
 from harness.drivers.locust_driver import LocustDriver
 from harness.drivers.system_clock import RealClock
+from harness.load_trace import with_trace
 from harness.model.errors import PortError
 from harness.model.load import LoadPlan, LoadWorkers
 from harness.ports import Observation
@@ -276,3 +277,27 @@ def test_d11_too_few_workers_are_a_refusal_and_a_stranger_is_none(
         with pytest.raises(PortError, match="1 of 2 load workers came"):
             driver.start(cluster_plan(server.url, 2, port))
         assert server.asked == []
+
+
+def test_a_recording_is_carried_to_workers_that_do_not_have_it(
+    driver: LocustDriver, token: str, tmp_path: Path
+) -> None:
+    """Workers elsewhere read what came with their job, not a path of this machine."""
+    due_s = [0.02 * number for number in range(100)]
+    path = tmp_path / "only-here.csv"
+    path.write_text("t_s\n" + "".join(f"{t_s:.2f}\n" for t_s in due_s))
+    stages = burst_stages(1, 1, baseline_s=0.4, burst_s=1, cooldown_s=0.1, ramp_s=0.1)
+    played = with_trace(plan_of("http://127.0.0.1:1", stages=stages).profile, path)
+    port = free_port()
+    with ScriptedServer() as server, ExitStack() as stack:
+        for _ in range(2):
+            joining(stack, port, token)
+        driver.start(replace(cluster_plan(server.url, 2, port), profile=played))
+        path.unlink()  # whoever reads it here from now on would fail
+        seen = listen(driver, "ended")
+        driver.stop()
+        rows, lost = driver.collect()
+    assert (len(rows), lost) == (100, 0)
+    assert edges(seen)["ended"].detail["dropped"] == 0
+    began_s = edges(seen)["started"].t_s
+    assert sorted(rows["intended_s"] - began_s) == pytest.approx(due_s, abs=0.01)
