@@ -80,13 +80,21 @@ def read_document(text: str, where: str) -> Document:
         where: Its name, for messages.
 
     Raises:
-        SpecError: Not YAML, a key stands twice, or a number is not finite.
+        SpecError: Not YAML, too deep, a key stands twice, or a number is not finite.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        return _document(text, where)
     except yaml.YAMLError as error:
         raise _not_yaml(where, error) from None
+    except ValueError as error:  # a date or a number that is none
+        raise SpecError(where, "", f"not YAML: {error}", "quote it where a text is meant") from None
+    except RecursionError:
+        raise SpecError(where, "", "is nested too deeply, or holds itself", "write out what an alias repeats") from None
+
+
+def _document(text: str, where: str) -> Document:
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    data = yaml.safe_load(text)
     lines: dict[KeyPath, int] = {(): 1}
     document = Document(where, data, lines)
     errors = [] if node is None else list(_walk(document, node, (), lines))

@@ -6,6 +6,7 @@ A debrief or a run that cannot be read is no comparison: it is never taken for a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ def earlier_drills(folder: Path, reveal: Reveal, began_unix_s: float | None) -> 
         return ()
     paths = [one / DEBRIEF_FILE for one in folder.parent.iterdir() if one.name != folder.name]
     told = [files.json_object(path) for path in paths if path.is_file()]
-    same = [one for one in told if _same_fault(one, reveal) and _number(one.get("began_unix_s")) < began_unix_s]
+    same = [one for one in told if _same_fault(one, reveal) and 0 <= _number(one.get("began_unix_s")) < began_unix_s]
     same.sort(key=lambda one: _number(one.get("began_unix_s")), reverse=True)
     return tuple(_earlier(one) for one in same[:EARLIER_MAX])
 
@@ -50,7 +51,8 @@ def _same_fault(document: Mapping[str, Any], reveal: Reveal) -> bool:
 
 def _earlier(document: Mapping[str, Any]) -> EarlierDrill:
     marks = document.get("marks")
-    took = {str(one.get("mark")): _number(one.get("took_s")) for one in marks or () if isinstance(one, dict)}
+    listed = [one for one in marks if isinstance(one, dict)] if isinstance(marks, list) else []
+    took = {str(one.get("mark")): _number(one.get("took_s")) for one in listed}
     status = _object(document.get("verdict")).get("exit_status")
     began = datetime.fromtimestamp(_number(document.get("began_unix_s")), UTC)
     return EarlierDrill(
@@ -67,7 +69,8 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan
+    told = isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+    return float(value) if told else math.nan
 
 
 def unattended(runs_dir: Path, reveal: Reveal, target: str) -> Unattended:

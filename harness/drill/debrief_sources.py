@@ -5,7 +5,6 @@ Reads only. Whatever cannot be read is told by its reason: a debrief is written 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 
 from harness import registries, store
 from harness.drill.books import one_of
+from harness.drill.entry_shapes import OtherShape, entry_of
 from harness.drill.journal import JOURNAL_FILE, read_drill
-from harness.model.drill import Drill, DrillError, DrillFault, DrillPlan, Entry, Mark
+from harness.model.drill import Drill, DrillError, DrillFault, DrillPlan, Entry
 from harness.model.errors import GameDayError
 from harness.model.record import Record
 from harness.model.verdict import Verdict
@@ -73,13 +73,9 @@ def read_sources(folder: Path, run_dir: Path | None) -> Sources:
 def _drill(folder: Path) -> tuple[Drill, str]:
     """Return the drill, and what is wrong with its journal; of a damaged one what stands before the damage."""
     try:
-        entries, problem = read_drill(folder).entries, ""
+        return read_drill(folder), ""
     except DrillError as error:
-        entries, problem = tuple(_readable(folder / JOURNAL_FILE)), str(error)
-    sound = tuple(entry for entry in entries if _is_sound(entry))
-    if len(sound) < len(entries):
-        problem = problem or f"{len(entries) - len(sound)} entries of {JOURNAL_FILE} are not as they must be"
-    return Drill(sound), problem
+        return Drill(tuple(_readable(folder / JOURNAL_FILE))), str(error)
 
 
 def _readable(path: Path) -> Iterator[Entry]:
@@ -89,26 +85,11 @@ def _readable(path: Path) -> Iterator[Entry]:
         return
     for line in lines:
         try:
-            yield Entry(**json.loads(line))
-        except (ValueError, TypeError):
+            yield entry_of(line)
+        except OtherShape:
+            continue  # what another version wrote hides nothing of what comes after it
+        except ValueError:
             return
-
-
-_NEEDS: dict[str, tuple[str, type]] = {
-    "state": ("state", str), "hint": ("text", str), "note": ("text", str), "step": ("step", str),
-    "command": ("command", str), "page": ("alert", str), "action": ("what", str), "ended": ("end", str),
-}  # fmt: skip
-"""What an entry of a kind cannot do without."""
-
-
-def _is_sound(entry: Any) -> bool:
-    plain = isinstance(entry.kind, str) and isinstance(entry.by, str) and isinstance(entry.detail, dict)
-    if not plain or not isinstance(entry.at_unix_s, (int, float)):
-        return False
-    if entry.kind == "mark":
-        return entry.detail.get("mark") in tuple(Mark)  # not a set: what stands there may have no hash
-    key, kind = _NEEDS.get(entry.kind, ("", object))
-    return not key or isinstance(entry.detail.get(key), kind)
 
 
 def _record(run_dir: Path | None) -> tuple[Record | None, tuple[Verdict, ...] | None, str]:

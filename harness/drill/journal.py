@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.drill.entry_shapes import entry_of
 from harness.model.drill import Drill, DrillError, Entry
 from harness.store import Redactor, secrets_in
 
@@ -45,10 +46,10 @@ def _whole_bytes(data: bytes) -> int:
 def _entries(path: Path, data: bytes) -> Iterator[Entry]:
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            entry = Entry(**json.loads(line))
+            entry = entry_of(line)
             if entry.seq != number:
                 raise ValueError(f"entry {entry.seq} stands where {number} is due")
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise DrillError(f"{path.name}:{number} is no entry: {error}", "mend or remove that line") from None
         yield entry
 
@@ -95,16 +96,26 @@ class Journal:
         """Append entries, all or none; they are on disk when this returns.
 
         Raises:
-            DrillError: The disk refused; the journal is as it was.
+            DrillError: The disk refused, or what is said has not the shape of an entry; the journal is as it was.
         """
         with self._lock:
             first, at_unix_s = len(self.drill.entries) + 1, self._now_unix_s()
             entries = [Entry(first + n, at_unix_s, kind, by, dict(detail)) for n, (kind, by, detail) in enumerate(said)]
             lines = [self._redact(json.dumps(asdict(entry), ensure_ascii=False)) for entry in entries]
-            self._write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
-            stored = [Entry(**json.loads(line)) for line in lines]
+            data = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+            stored = [self._entry(line) for line in data.splitlines()]
+            self._write(data)
             self.drill = Drill((*self.drill.entries, *stored))
             return stored
+
+    def _entry(self, line: bytes) -> Entry:
+        """Return what will be read again: what could not be read must not be written."""
+        try:
+            return entry_of(line)
+        except ValueError as error:
+            raise DrillError(
+                f"the journal takes no such entry: {error}", "report it: a part of the drill said it"
+            ) from None
 
     def _write(self, data: bytes) -> None:
         try:

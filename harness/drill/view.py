@@ -50,7 +50,7 @@ def _open(shown: Shown) -> dict[str, Any]:
         "drill_id": opened.get("drill_id", ""),
         "target": opened.get("target", ""),
         "state": drill.state.value,
-        "end": None if end is None else {"end": end.detail["end"], "reason": end.detail["reason"]},
+        "end": None if end is None else {"end": end.detail["end"], "reason": end.detail.get("reason", "")},
         "now_unix_s": shown.now_unix_s,
         "began_unix_s": _began_unix_s(drill),
         "limit_s": opened.get("limit_s", 0.0),
@@ -105,5 +105,5 @@ def _runbook(shown: Shown) -> dict[str, Any]:
         for step in shown.books.steps
     ]
     revealed = next(iter(shown.drill.of("revealed")), None)
-    path = "" if revealed is None else ", ".join(revealed.detail["runbook"])
+    path = "" if revealed is None else ", ".join(revealed.detail.get("runbook", ()))
     return {"title": shown.books.title, "path": path, "steps": steps}

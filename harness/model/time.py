@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -77,10 +78,13 @@ def parse_duration_s(text: str | float | int) -> float:
     if isinstance(text, bool):
         raise ValueError(f"{text!r} is not a duration")
     if isinstance(text, (int, float)):
-        if not math.isfinite(text) or text < 0:
+        if not 0 <= text <= sys.float_info.max:  # also for an integer that no float can hold
             raise ValueError(f"{text!r} is not a duration")
         return float(text)
     parts = _DURATION.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text.strip():
         raise ValueError(f"{text!r} is not a duration; write it like 90s, 1m30s or 250ms")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    found_s = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if not math.isfinite(found_s):
+        raise ValueError(f"{text!r} is not a duration: nothing lasts so long")
+    return found_s
