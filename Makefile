@@ -10,11 +10,13 @@ DRILL ?= gpu-shortage
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests that need no testbed run on every core; the others have the machine for themselves.
-ALONGSIDE := tests/unit tests/replay tests/plugin
+# Tests that need no testbed and measure no load run on every core; the others have the machine for themselves.
+ALONGSIDE := tests/unit tests/replay tests/plugin $(wildcard $(addprefix tests/contract/test_, announcements.py \
+	cases_chaos.py chaos_driver.py chaos_port.py device_plugin.py drill_webhooks.py fast_http.py metrics_*.py platform_*.py))
 # Property tests draw the same each time: what chance finds is for `make fuzz`, and stops no unrelated change.
 SAME_DRAWS := --hypothesis-profile=ci
-FUZZED := tests/unit tests/replay
+# Only files that can have property tests: collecting the others takes as long as running these.
+FUZZED := $$(grep -rl hypothesis --include='test_*.py' tests/unit tests/replay)
 FUZZ_S ?= 600
 SEED ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -47,8 +49,8 @@ test: $(VENV)/.dev test-packages  ## run all tests (ARGS are pytest's)
 	$(BIN)/python -m testbed build core drill
 ifeq ($(strip $(ARGS)),)
 	status=0; \
-	$(BIN)/python -m pytest $(SAME_DRAWS) -n auto $(ALONGSIDE) || status=$$?; \
-	$(BIN)/python -m pytest $(SAME_DRAWS) $(addprefix --ignore=,$(ALONGSIDE)) || status=$$?; \
+	$(BIN)/python -m pytest -rs $(SAME_DRAWS) -n auto $(ALONGSIDE) || status=$$?; \
+	$(BIN)/python -m pytest -rs $(SAME_DRAWS) $(addprefix --ignore=,$(ALONGSIDE)) || status=$$?; \
 	exit $$status
 else
 	$(BIN)/python -m pytest $(SAME_DRAWS) $(ARGS)
