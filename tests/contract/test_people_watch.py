@@ -48,7 +48,19 @@ class Seen:
             self.troubles += self.watch.troubles()
             return next((a for a in self.actions if a["object"].startswith(obj) and what in a["what"]), None)
 
-        return self.world.until(look, f"{obj}: {what}; told are {self.actions}")
+        try:
+            return self.world.until(look, f"{obj}: {what}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; told are {self.actions}") from error
+
+    def revised(self, revision: str) -> None:
+        """Wait until the planner's newest template has a revision of its own: before, nobody could go back from it."""
+        path = self.path("apps/v1", "deployments", "planner")
+        noted = "deployment.kubernetes.io/revision"
+        self.world.until(
+            lambda: self.world._admin.get("read planner", path)["metadata"]["annotations"][noted] == revision,
+            f"revision {revision}",
+        )
 
 
 @pytest.fixture
@@ -90,6 +102,7 @@ def test_a_change_of_image_and_its_rollback_are_told(seen: Seen) -> None:
         seen.write("PATCH", path, {"spec": {"template": {"spec": spec}}}, manager)
         text = "image of main sleep → pause" if image == "pause" else "rolled back to revision 1: image of main"
         assert who(seen.told("Deployment", text)) == (manager, "human")
+        seen.revised("2" if image == "pause" else "3")
     restart = {"kubectl.kubernetes.io/restartedAt": "2026-11-28T11:00:00Z"}
     seen.write("PATCH", path, {"spec": {"template": {"metadata": {"annotations": restart}}}}, "kubectl-rollout")
     seen.told("Deployment", "restarted (rollout restart)")
