@@ -188,10 +188,12 @@ class EvictionResult:
         status: ``accepted``, ``blocked`` (429 by a budget), ``throttled`` (429 by the API server), ``gone`` (404),
             ``overlap`` (500: more than one budget) or ``refused`` (403 and others).
         message: What the API server said, with the budget's name where it names one.
+        retry_after_s: Of ``throttled``: how long the API server wants to be left alone, or 0 where it does not say.
     """
 
     status: str
     message: str = ""
+    retry_after_s: float = 0.0
 
 
 class ClusterActor(Protocol):

@@ -241,7 +241,7 @@ def _namespace_ends(answer: EvictionResult) -> bool:
 
 def _block(context: FaultContext, outcome: Outcome, answer: EvictionResult) -> None:
     now_s = context.clock.now_s()
-    outcome.next_try_s = now_s + outcome.pause_s
+    outcome.next_try_s = now_s + max(outcome.pause_s, answer.retry_after_s)
     if answer.status == "throttled":
         outcome.pause_s = min(2 * outcome.pause_s, ASK_EVERY_MAX_S)
         return

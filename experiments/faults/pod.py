@@ -114,6 +114,14 @@ def _evict_one(context: FaultContext, plan: FaultPlan, pod: PodFact, deadline_s:
         waited_s = context.clock.now_s() - started_s
         if context.stopping() or context.clock.now_s() >= deadline_s:
             return f"{what} (asked for {waited_s:.1f} s)"
+        yield from _pause(context, answer.retry_after_s, deadline_s)
+
+
+def _pause(context: FaultContext, wanted_s: float, deadline_s: float) -> Steps[None]:
+    """Wait as long as the API server wants to be left alone, in short steps: a stop or the deadline cuts it short."""
+    end_s = min(context.clock.now_s() + wanted_s, deadline_s)
+    yield RETRY_EVERY_S
+    while context.clock.now_s() < end_s and not context.stopping():
         yield RETRY_EVERY_S
 
 

@@ -26,12 +26,14 @@ class Exchange:
         self.headers = handler.headers
         self._handler, self._ended = handler, ended
 
-    def json(self, status: int, obj: object) -> None:
+    def json(self, status: int, obj: object, **headers: str) -> None:
         data = json.dumps(obj).encode()
-        self.raw(status, data)
+        self.raw(status, data, **headers)
 
-    def raw(self, status: int, data: bytes) -> None:
+    def raw(self, status: int, data: bytes, **headers: str) -> None:
         self._handler.send_response(status)
+        for name, value in headers.items():
+            self._handler.send_header(name.replace("_", "-"), value)
         self._handler.send_header("Content-Type", "application/json")
         self._handler.send_header("Content-Length", str(len(data)))
         self._handler.end_headers()

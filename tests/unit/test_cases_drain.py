@@ -122,6 +122,14 @@ def test_a08_a_blocked_eviction_is_asked_again_and_a_throttled_one_less_and_less
     assert pauses[1] == [1.0, 2.0, 4.0, 8.0, 8.0]
 
 
+def test_b14_a_throttled_eviction_of_a_drain_waits_as_long_as_the_server_says():
+    node = Node(
+        pod("a"), said={"a": [EvictionResult("throttled", "429", 7.0), EvictionResult("throttled", "429", 0.0)]}
+    )
+    assert drain(node)[0]["effect"] == "CONFIRMED"
+    assert [later - at for (at, _), (later, _) in pairwise(node.asked)] == [7.0, 2.0]
+
+
 def test_f03_a_blocked_drain_names_the_pods_that_are_not_ready():
     said = {"observedGeneration": 1, "expectedPods": 3, "currentHealthy": 1, "disruptionsAllowed": 0}
     budget = {

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.faults.context import FaultError, NotUnderGamedayError, bound, drive
 from experiments.faults.evidence import conclude, look
-from experiments.faults.pod import evict_pods, kill_pods
+from experiments.faults.pod import _evict_one, evict_pods, kill_pods
 from experiments.faults.registry import FAULTS
 from harness.model.errors import PortError
 from harness.model.facts import PodFact
@@ -114,6 +114,17 @@ def test_a08_a_blocked_eviction_is_asked_again_and_the_budget_is_named() -> None
     assert [line.split()[-1] for line in on.cluster.log[1:]] == ["blocked", "throttled", "blocked", "accepted"]
     notes = [str(o.detail["message"]) for o in on.seen if o.kind == "note"]
     assert "budget planner needs 2 healthy pods" in notes[0] and "throttled" in notes[1]
+
+
+@pytest.mark.parametrize(("retry_after_s", "asked_at_s"), [(0.0, 0.5), (7.0, 7.0), (60.0, 10.0)])
+def test_b14_an_eviction_that_is_throttled_is_asked_again_when_the_server_says(
+    retry_after_s: float, asked_at_s: float
+) -> None:
+    on = bench(answers=[EvictionResult("throttled", "too many requests", retry_after_s)])
+    since_s = on.cluster.clock.now_s()
+    drive(_evict_one(on.context, plan("evict_pods", 10.0, count=1), on.cluster.alive[0], since_s + 10.0),
+          on.cluster.clock)  # fmt: skip
+    assert on.cluster.clock.now_s() - since_s == asked_at_s
 
 
 def test_a08_an_eviction_that_stays_blocked_is_absent_and_says_for_how_long() -> None:

@@ -34,6 +34,17 @@ def test_a08_a09_b14_each_answer_of_the_eviction_subresource_has_one_meaning(cod
         assert len(stub.requests) == 1, "an eviction is asked once; when to ask again is the fault's decision"
 
 
+@pytest.mark.parametrize(("causes", "status_", "waits_s"), [((), "throttled", 2.0), ((BUDGET,), "blocked", 0.0)])
+def test_b14_an_eviction_says_when_to_ask_again_where_the_server_is_busy_and_not_where_a_budget_blocks(
+    causes, status_, waits_s
+):
+    with stub_api() as (stub, connection):
+        answer = status(429, "TooManyRequests", "later", *causes)
+        stub.on("POST", EVICTION, lambda e: e.json(429, answer, Retry_After="2"))
+        result = KubernetesActor(connection).evict_pod(pod_fact(pod("a", "u1", "1")))
+        assert (result.status, result.retry_after_s, len(stub.requests)) == (status_, waits_s, 1)
+
+
 def test_a_server_error_that_is_no_overlap_is_no_answer():
     with stub_api() as (stub, connection):
         stub.on("POST", EVICTION, lambda e: e.json(500, status(500, "InternalError", "etcd is away")))

@@ -106,6 +106,43 @@ def test_a_refusal_is_asked_once_and_carries_its_remedy_b14(code, remedy):
         assert len(stub.requests) == 1
 
 
+BUSY = status(429, "TooManyRequests", "too many requests, please try again later")
+
+
+def test_b14_a_read_that_is_throttled_is_asked_again_when_the_server_says():
+    with stub_api() as (stub, connection):
+        stub.on("GET", PATH, *[lambda e: e.json(429, BUSY, Retry_After="1")] * 2, lambda e: e.json(200, pod_list("7")))
+        assert list_all(connection, PODS, "agents") == ([], "7")
+        assert len(stub.requests) == 3
+
+
+@pytest.mark.parametrize("retry_after", ["600", "0", "Sun, 06 Nov 1994 08:49:37 GMT", "-1", "soon", ""])
+def test_b14_a_read_is_asked_once_where_its_own_limit_ends_sooner_or_no_time_is_said(retry_after):
+    with stub_api() as (stub, connection):
+        stub.on("GET", PATH, lambda e: e.json(429, BUSY, Retry_After=retry_after))
+        with pytest.raises(ApiError, match="slow down") as raised:
+            connection.get("list pods", PATH)
+        assert raised.value.retry_after_s == (600.0 if retry_after == "600" else 0.0)
+        assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_b14_a_write_that_is_throttled_is_asked_once_and_its_caller_told_for_how_long(method):
+    with stub_api() as (stub, connection):
+        stub.on(method, PATH, lambda e: e.json(429, BUSY, Retry_After="2"))
+        with pytest.raises(ApiError) as raised:
+            connection.send(Call("write", method, PATH, body={}))
+        assert (raised.value.retry_after_s, len(stub.requests)) == (2.0, 1)
+
+
+def test_b14_a_watch_that_is_throttled_is_not_waited_for_here_since_it_would_be_blind_unsaid():
+    with stub_api() as (stub, connection):
+        stub.on("GET?watch", PATH, lambda e: e.json(429, BUSY, Retry_After="1"))
+        with pytest.raises(ApiError):
+            connection.stream(Call("watch pods", "GET", PATH, {"watch": "true"}))
+        assert len(stub.requests) == 1
+
+
 @pytest.mark.parametrize("data", [b"<html>", b"[1]", b""])
 def test_an_answer_that_is_no_json_object_is_a_bad_answer(data):
     with stub_api() as (stub, connection):

@@ -104,7 +104,7 @@ class KubernetesActor:
             )
         except ApiError as error:
             status = "gone" if self._gone(error, pod) else eviction_status(error)
-            return EvictionResult(status, error.problem)
+            return EvictionResult(status, error.problem, error.retry_after_s if status == "throttled" else 0.0)
         return EvictionResult("accepted")
 
     def terminate_pods(self, namespace: str, names: Sequence[str], grace_s: int) -> Sequence[str]:

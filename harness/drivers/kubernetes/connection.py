@@ -2,7 +2,8 @@
 
 The official client brings kubeconfig, credentials and TLS; bodies stay plain dicts, because a watch that builds models
 costs ten times as much and because undo records are plain JSON. No retry here, but for one new client after a 401
-(CASES B08): each caller has its own policy.
+(CASES B08), and for reads that are told when to come back (429 with Retry-After, B14) while their own limit lasts: each
+caller has its own policy.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import urllib3
 from kubernetes.client import ApiClient, ApiException
 
 from harness.drivers.kubernetes import kubeconfig
-from harness.drivers.kubernetes.failures import SYSTEM, SilenceError, bad_answer, refusal
-from harness.model.errors import PortError
+from harness.drivers.kubernetes.failures import SYSTEM, ApiError, SilenceError, bad_answer, refusal
+from harness.model.errors import PortError, SpecError
 from harness.model.fault import is_drill
 from harness.model.target import Target
 
@@ -40,6 +41,7 @@ PLAIN_MANAGER = "config-revision"
 """The same in a drill, whose people look at every object (`harness.model.fault.is_drill`)."""
 
 UNAUTHORIZED = 401
+TOO_MANY_REQUESTS = 429
 
 
 def manager_of(run_id: str) -> str:
@@ -111,7 +113,7 @@ class Connection:
 
     def send_dated(self, call: Call) -> tuple[Json, float | None]:
         """Send one request; return its JSON and the server's clock (unix seconds, ±0.5 s) where it named it."""
-        response = self._answer(call)
+        response = self._read(call) if call.method == "GET" else self._answer(call)
         with _translated(call.operation, self.server):
             data = response.data
         return _json_object(call.operation, data), _date_unix_s(response.headers.get("Date"))
@@ -157,6 +159,18 @@ class Connection:
         """Close idle connections. Idempotent."""
         self._client.rest_client.close()
 
+    def _read(self, call: Call) -> urllib3.BaseHTTPResponse:
+        """Read; a server that is too busy now and says for how long is asked again, within the call's own limit."""
+        deadline_s = time.monotonic() + call.timeout_s
+        while True:
+            try:
+                return self._answer(call)
+            except ApiError as error:
+                wait_s = error.retry_after_s if error.status == TOO_MANY_REQUESTS else 0.0
+                if not wait_s or time.monotonic() + wait_s >= deadline_s:
+                    raise
+                time.sleep(wait_s)
+
     def _answer(self, call: Call) -> urllib3.BaseHTTPResponse:
         client = self._client
         response = self._once(client, call)
@@ -165,7 +179,7 @@ class Connection:
             response = self._once(self._renewed(client), call)
         if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's success class
             with _translated(call.operation, self.server):
-                raise refusal(call.operation, response.status, response.data)
+                raise refusal(call.operation, response.status, response.data, response.headers.get("Retry-After"))
         return response
 
     def _once(self, client: ApiClient, call: Call) -> urllib3.BaseHTTPResponse:
@@ -185,7 +199,10 @@ class Connection:
         """Build a new client once for all threads whose credentials were rejected together."""
         with self._lock:
             if self._client is rejected:
-                self._client = self._make_client()
+                try:
+                    self._client = self._make_client()
+                except SpecError as error:  # the kubeconfig was good when the run began
+                    raise PortError(SYSTEM, "renew the credentials", str(error)) from error
             return self._client
 
 

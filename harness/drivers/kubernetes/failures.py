@@ -31,11 +31,13 @@ class ApiError(PortError):
         status: HTTP status, or the code of a Status object inside a watch.
         reason: ``reason`` of the Status object, such as ``Conflict``.
         causes: ``reason: message`` of every cause in ``details``.
+        retry_after_s: When it wants to be asked again (429, 503), or 0 where it does not say.
     """
 
     status: int = 0
     reason: str = ""
     causes: tuple[tuple[str, str], ...] = ()
+    retry_after_s: float = 0.0
 
 
 @dataclass(eq=False)
@@ -43,15 +45,18 @@ class SilenceError(PortError):
     """Nothing came within the time-out (CASES B01): the peer may have been gone for a while."""
 
 
-def refusal(operation: str, status: int, body: bytes | str) -> ApiError:
+def refusal(operation: str, status: int, body: bytes | str, retry_after: str | None = None) -> ApiError:
     """Build the error of an HTTP answer that is not 2xx.
 
     Args:
         operation: What was asked, such as ``list pods in agents``.
         status: HTTP status.
         body: Body of the answer; a Status object where the API server made it.
+        retry_after: Header of that name; a date in it counts as nothing said.
     """
-    return status_error(operation, _status_object(status, body), status)
+    error = status_error(operation, _status_object(status, body), status)
+    error.retry_after_s = float(retry_after) if retry_after and retry_after.strip().isdecimal() else 0.0
+    return error
 
 
 def status_error(operation: str, found: Mapping[str, Any], status: int = 0) -> ApiError:

@@ -10,6 +10,7 @@ import binascii
 import ipaddress
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import platformdirs
 import psutil
 import yaml
 from kubernetes.client import Configuration
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, load_incluster_config
+from kubernetes.config.kube_config import KubeConfigLoader
 
+from harness.drivers.kubernetes.exec_plugin import ExecPlugin, TokenKeeper
 from harness.model.errors import SpecError
 
 POOL_SIZE = 32
@@ -39,15 +42,24 @@ def load(path: str, context: str) -> Configuration:
 
     Raises:
         SpecError: The file cannot be used, has no such context, or does not verify TLS.
+        PortError: Its exec plugin gives no credentials.
     """
     _check_context(path, context)
     configuration = Configuration()
     try:
-        folder = str(_private_folder())
-        load_kube_config(path, context, configuration, False, folder)  # type: ignore[no-untyped-call]
+        document, plugin = _document(path, context)
+        credential = plugin.ask() if plugin is not None else None
+        if credential is not None:
+            _user_of(document, context)["user"] = credential.user
+        loader = KubeConfigLoader(  # type: ignore[no-untyped-call]
+            document, context, config_base_path=str(Path(path).resolve().parent), temp_file_path=str(_private_folder())
+        )
+        loader.load_and_set(configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, binascii.Error, KeyError, TypeError, ValueError, OSError) as error:
         problem = f"cannot be used: {error}"
         raise SpecError(path, f"contexts.{context}", problem, "check the entries it names") from error
+    if plugin is not None and credential is not None and credential.token:
+        configuration.refresh_api_key_hook = TokenKeeper(plugin, credential)  # type: ignore[assignment]
     _check_transport(path, context, configuration)
     configuration.retries = False  # urllib3's word for "none at all": no wrapped errors, no sleeping on Retry-After
     configuration.connection_pool_maxsize = POOL_SIZE
@@ -111,6 +123,29 @@ def _check_context(path: str, context: str) -> None:
     if context not in names:
         problem = f"there is no context {context!r}; it has {', '.join(names) or 'none'}"
         raise SpecError(path, "contexts", problem, "set `context` of the target in gameday.toml")
+
+
+def _document(path: str, context: str) -> tuple[dict[str, Any], ExecPlugin | None]:
+    """Return the file's content, and the exec plugin that the context's user is known by, if it is."""
+    document: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    user = _user_of(document, context).get("user") or {}
+    if not user.get("exec") or user.get("token") or user.get("tokenFile"):  # these win, as they do for kubectl
+        return document, None
+    named = _named(document["contexts"], context)["context"]["cluster"]
+    cluster = _named(document["clusters"], named).get("cluster") or {}
+    return document, ExecPlugin(path, context, user["exec"], cluster)
+
+
+def _user_of(document: Mapping[str, Any], context: str) -> dict[str, Any]:
+    name = _named(document["contexts"], context)["context"].get("user", "")
+    return _named(document.get("users") or (), name) if name else {}
+
+
+def _named(entries: Iterable[dict[str, Any]], name: str) -> dict[str, Any]:
+    found = next((entry for entry in entries if entry["name"] == name), None)
+    if found is None:
+        raise KeyError(name)
+    return found
 
 
 def _check_transport(path: str, context: str, configuration: Any) -> None:
