@@ -4,7 +4,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,16 +18,9 @@ from testbed.kind import keda
 from testbed.kind.gpu import canary
 from testbed.kind.keda import Keda, keda_on, module_folder
 from testbed.kind.programs import Kubectl
+from tests.unit.rendered_manifests import FOLDERS, Json, rendered
 
-TESTBED = Path(__file__).parents[2] / "testbed"
-FOLDERS = (
-    "manifests/overlays/local", "manifests/overlays/local-keda", "manifests/overlays/kind",
-    "manifests/overlays/kind-keda", "manifests/overlays/local-alerting", "manifests/overlays/local-keda-alerting",
-    "kind/addons/metrics", "kind/addons/gpu",
-)  # fmt: skip
 MANAGER = ("--server-side", "--force-conflicts", "--field-manager=gameday-kind")
-
-Json = dict[str, Any]
 
 
 class Server:
@@ -46,12 +38,6 @@ class Server:
         done = self.run(*arguments, objects=objects)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
-
-
-def rendered(folder: str) -> list[Json]:
-    command = [kubectl(), "kustomize", str(TESTBED / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return list(yaml.safe_load_all(done.stdout))
 
 
 def printed() -> list[Json]:

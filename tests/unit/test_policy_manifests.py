@@ -3,15 +3,10 @@
 Over the manifests as they are applied: every overlay and add-on as kustomize renders it, and what the harness prints.
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from harness.deploy.load_workers import deployment as load_workers
 from harness.deploy.reaper import manifests as reaper
@@ -19,31 +14,13 @@ from harness.model.load import LoadWorkers
 from harness.model.selector import selects
 from harness.model.target import Target
 from testbed.kind.gpu import canary
-
-TESTBED = Path(__file__).parents[2] / "testbed"
-FOLDERS = (
-    "manifests/overlays/local", "manifests/overlays/local-keda", "manifests/overlays/kind",
-    "manifests/overlays/kind-keda", "manifests/overlays/local-alerting", "manifests/overlays/local-keda-alerting",
-    "kind/addons/metrics", "kind/addons/gpu",
-)  # fmt: skip
+from tests.unit.rendered_manifests import FOLDERS, TESTBED, Json, rendered
 
 AS_ROOT = {"gpu-mock": "the kubelet's socket folder belongs to root"}
 WITHOUT_PROBE = {
     "gameday-reaper": "it serves nothing; its Lease says who is on duty, and a run refuses where nobody is",
     "gameday-load": "its readiness is a file, which is a probe; it needs no other",
 }
-
-Json = dict[str, Any]
-
-
-@cache
-def rendered(folder: str) -> tuple[Json, ...]:
-    kubectl = str(Path(sys.executable).with_name("kubectl"))
-    done = subprocess.run(
-        [kubectl, "kustomize", str(TESTBED / folder)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
 
 
 @cache
