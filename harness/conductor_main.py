@@ -153,6 +153,11 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
             live=stream.event,
         )
         outcome = conductor.run()
+    return _judged(store, header, outcome, parts.announcer), store.run_dir
+
+
+def _judged(store: RunStore, header: RunHeader, outcome: RunOutcome, announcer: Announcer | None) -> int:
+    """Save, judge and report a run; return its exit status."""
     status: int | None = None
     try:
         _save(store, header, outcome)
@@ -160,8 +165,8 @@ def _run(job: Job, stream: _Stream, stop: StopFlag) -> tuple[int, Path]:
         status = judgement.exit_status
         write_reports(judgement)
     finally:  # who was told that it began is told that it is over, whatever became of the report
-        _announce_end(parts.announcer, outcome, status)
-    return judgement.exit_status, store.run_dir
+        _announce_end(announcer, outcome, status)
+    return status
 
 
 def _announce_end(announcer: Announcer | None, outcome: RunOutcome, status: int | None) -> None:

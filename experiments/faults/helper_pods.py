@@ -52,6 +52,27 @@ def waiting_pod(
         priority_class: Its PriorityClass, or empty for the cluster's default.
         image: Instead of the target's helper image.
     """
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [{"operator": "Exists"}] if node is None else tolerations_of(node),
+        "containers": [_waiting_container(role, target, resources, image)],
+    }
+    if node is not None:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": _hostname(node)}
+    if priority_class:
+        spec["priorityClassName"] = priority_class
+    meta = {"name": name, "namespace": target.system_namespace, "labels": {ROLE_LABEL: role}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def _waiting_container(role: str, target: Target, resources: Mapping[str, str], image: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": role,
         "image": image or target.helper_image,
@@ -64,24 +85,7 @@ def waiting_pod(
     }
     if target.helper_command and not image:
         container["command"] = list(target.helper_command)
-    spec: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "tolerations": [{"operator": "Exists"}] if node is None else tolerations_of(node),
-        "containers": [container],
-    }
-    if node is not None:
-        spec["nodeSelector"] = {"kubernetes.io/hostname": _hostname(node)}
-    if priority_class:
-        spec["priorityClassName"] = priority_class
-    meta = {"name": name, "namespace": target.system_namespace, "labels": {ROLE_LABEL: role}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    return container
 
 
 def tolerations_of(node: Json) -> list[dict[str, str]]:
