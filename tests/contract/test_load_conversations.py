@@ -220,7 +220,7 @@ def test_people_who_say_nothing_are_named(driver: LocustDriver) -> None:
         ({"conversations": {USERS + "Talker": 0}}, "without users"),
         ({"conversations": {GET_USER: 1}}, "for arrivals and for conversations"),
         ({"user_classes": {USERS + "Talker": 1.0}}, "keeps its own time"),
-        ({"conversations": {USERS + "Talker": 2}, "rate_max_rps": 20.0}, "nothing is left for conversations"),
+        ({"conversations": {USERS + "Talker": 2}, "rate_max_rps": 20.0}, "is left for conversations"),
         ({"conversations": {USERS + "Talker": 2}, "options": {"think_s": "6-2"}}, "does not rise"),
         ({"conversations": {USERS + "Talker": 2}, "options": {"turns": "some"}}, "is no range"),
         ({"conversations": {USERS + "Talker": 2}, "stages": burst_stages(0, 0, baseline_s=1, burst_s=1, cooldown_s=1)},
