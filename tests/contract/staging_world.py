@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from aiohttp import web
 
 from harness.deploy import runner
 from harness.drivers.kubernetes.connection import MERGE_PATCH, Call
@@ -25,7 +28,8 @@ from harness.model.target import Target
 from harness.registries import PROJECT_DIR
 from harness.registries import load as load_experiment
 from tests.contract.cluster_world import SYSTEM_NAMESPACE, RealWorld
-from tests.contract.scraped import SCRAPE_S
+from tests.contract.conftest import DOWN_LIMIT_S, UP_LIMIT_S, _testbed
+from tests.contract.scraped import SCRAPE_S, Exporter
 from tests.contract.short_game_day import SIGNALS, experiment_document
 
 RUN_LIMIT_S = 300.0
@@ -36,6 +40,36 @@ SECRETS = {
     "STAGING_ALERTMANAGER_TOKEN": "pl4nted-peer-token",
 }
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+@contextmanager
+def light_testbed_called(name: str) -> Iterator[dict[str, Any]]:
+    """Boot a light testbed with its own reaper; yields its target document. Its logs stay where a test failed."""
+    up = ["up", "--light", "--name", name, "--owner-pid", str(os.getpid()), "--json"]
+    try:
+        target = Path(json.loads(_testbed(up, UP_LIMIT_S))["target"])
+        yield json.loads(target.read_text())
+    finally:
+        _testbed(["down", "--name", name], DOWN_LIMIT_S)
+    shutil.rmtree(target.parent)
+
+
+class Gateway:
+    """Answers every request well and counts it on the exporter's page, as a gateway would."""
+
+    def __init__(self) -> None:
+        self.exporter, self._count = Exporter(), 0
+        self.exporter.samples = dict.fromkeys(SIGNALS[1:], "1")
+        self._tell()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        await request.read()
+        self._count += 1
+        self._tell()
+        return web.json_response({"status": "done"})
+
+    def _tell(self) -> None:
+        self.exporter.samples[f'{SIGNALS[0]}{{envoy_response_code_class="2"}}'] = str(self._count)
 
 
 class Staging:

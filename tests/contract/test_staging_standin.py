@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -16,16 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
-from aiohttp import web
 
 from harness.drivers.kubernetes.connection import MERGE_PATCH, Call
 from harness.model.fault import Permission
 from tests.contract.announce_peers import Peers
-from tests.contract.conftest import DOWN_LIMIT_S, UP_LIMIT_S, _testbed
 from tests.contract.plain_front import PlainServer
-from tests.contract.scraped import Exporter, prometheus
-from tests.contract.short_game_day import SIGNALS
-from tests.contract.staging_world import SECRETS, Staging
+from tests.contract.scraped import prometheus
+from tests.contract.staging_world import SECRETS, Gateway, Staging, light_testbed_called
 from tests.contract.tls_front import Papers, TlsFront, bearer
 
 pytestmark = pytest.mark.testbed
@@ -33,32 +29,8 @@ pytestmark = pytest.mark.testbed
 
 @pytest.fixture(scope="module")
 def testbed() -> Iterator[dict[str, Any]]:
-    name = f"staging-{os.getpid()}"
-    up = ["up", "--light", "--name", name, "--owner-pid", str(os.getpid()), "--json"]
-    try:
-        target = Path(json.loads(_testbed(up, UP_LIMIT_S))["target"])
-        yield json.loads(target.read_text())
-    finally:
-        _testbed(["down", "--name", name], DOWN_LIMIT_S)
-    shutil.rmtree(target.parent)
-
-
-class Gateway:
-    """Answers every request well and counts it on the exporter's page, as a gateway would."""
-
-    def __init__(self) -> None:
-        self.exporter, self._count = Exporter(), 0
-        self.exporter.samples = dict.fromkeys(SIGNALS[1:], "1")
-        self._tell()
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        await request.read()
-        self._count += 1
-        self._tell()
-        return web.json_response({"status": "done"})
-
-    def _tell(self) -> None:
-        self.exporter.samples[f'{SIGNALS[0]}{{envoy_response_code_class="2"}}'] = str(self._count)
+    with light_testbed_called(f"staging-{os.getpid()}") as target:
+        yield target
 
 
 @pytest.fixture(scope="module")
