@@ -49,7 +49,7 @@ def test_every_problem_is_told_and_not_only_the_first():
     found = dry(world, greedy)
     assert not found.run()
     told = "\n".join(found.problems)
-    for part in ("rps, target local allows", "not allowed: ", "undo record(s)", "halt lever", "matches no pod"):
+    for part in ("rps, and 100 are allowed", "not allowed: ", "undo record(s)", "halt lever", "matches no pod"):
         assert part in told
     assert set(world.calls) == READS
 
