@@ -109,6 +109,7 @@ def signature(body: bytes, *secrets: str) -> str:
     """Return the header by which PagerDuty signs a body: one signature for each secret, by commas."""
     return ",".join("v1=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest() for secret in secrets)
 
+
 SLACK: dict[str, str] = {
     "token": "gIkuvaNzQIHg97ATvDxqgjtO",
     "team_id": "T0001",

@@ -20,6 +20,7 @@ LIMIT_MS = 20_000
 def browser() -> Iterator[Any]:
     """Start Chromium once, with a fresh profile (Playwright makes and removes it)."""
     from playwright import sync_api  # noqa: PLC0415 - other suites do without
+
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip(f"none of {', '.join(PROGRAMS)} is on PATH: apt-get install -y chromium")
