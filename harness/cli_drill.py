@@ -39,12 +39,15 @@ class _Drills(click.Group):
             return exits.INCONCLUSIVE
 
 
-@click.group("drill", cls=_Drills)
+@click.group("drill", cls=_Drills, options_metavar="", subcommand_metavar="NAME... [OPTIONS] | COMMAND")
 def drill() -> None:
-    """Hold a drill for people: `gameday drill NAME...` hides one fault of the named experiments."""
+    """Hold a drill for people: `gameday drill NAME...` hides one fault of the named experiments.
+
+    Its options: `gameday drill hold -h`. All of it: docs/drills.md. To see one first: `make drill-demo`.
+    """
 
 
-@drill.command("hold", hidden=True)
+@drill.command("hold", short_help="Hold one; the word may be left out.")
 @click.argument("names", nargs=-1, required=True)
 @target_option
 @click.option("--fault", default="", metavar="F", help="Only faults of this name; chosen by chance if not given.")
@@ -131,7 +134,7 @@ def _limit_s(text: str) -> float:
     return limit_s
 
 
-@drill.command("list")
+@drill.command("list", short_help="What can be drilled, and what was.")
 @runs_option
 def list_command(runs_dir: str) -> int:
     """List the experiments that are drills, and the drills that were held."""
@@ -161,7 +164,7 @@ def _summary(read: Callable[[], Drill]) -> tuple[str, str, str]:
     return str(found.opened().get("target", "")), f"{len(found.marks)} of 4", str(end)
 
 
-@drill.command("debrief")
+@drill.command("debrief", short_help="Write a drill's debrief anew.")
 @click.argument("name", metavar="ID", default="latest")
 @runs_option
 def debrief_command(name: str, runs_dir: str) -> int:
@@ -171,7 +174,7 @@ def debrief_command(name: str, runs_dir: str) -> int:
     return debrief_anew(Path(runs_dir).resolve(), name, click.echo)
 
 
-@drill.command("stop")
+@drill.command("stop", short_help="Pull the safety stop from another terminal.")
 @target_option
 @click.option("--reason", default="", metavar="TEXT", help="For the debrief.")
 @runs_option

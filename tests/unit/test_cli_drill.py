@@ -50,6 +50,16 @@ def test_what_is_wrong_is_one_line(
     assert said in told.err and "Traceback" not in told.err
 
 
+def test_the_help_leads_a_newcomer_to_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("-h") == 0
+    told = capsys.readouterr().out
+    assert "drill NAME... [OPTIONS] | COMMAND" in told
+    assert "drill hold -h" in told and "docs/drills.md" in told and "hold " in told
+    for way in (("hold", "-h"), ("network-policy", "-h")):
+        assert run(*way) == 0
+        assert "--limit" in capsys.readouterr().out
+
+
 def test_the_list_has_what_can_be_drilled_and_what_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = held(tmp_path, over=True)
     assert run("list", "--runs-dir", str(tmp_path)) == 0

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 import yaml
 
+from harness.drill import preparing
 from harness.drill.preparing import check_rules
 from harness.expected_alerts import expected_of_assertions, expected_of_drill, unable
 from harness.model.drill import DrillError
 from harness.model.errors import PortError
+from harness.model.target import AlertRoute
 from harness.registries import EXPERIMENTS_DIR, PROJECT_DIR, experiment_path, load
-from tests.unit.conductor_doubles import EXPERIMENT
+from tests.unit.conductor_doubles import EXPERIMENT, TARGET
 
 DRILLS = [found for path in sorted(EXPERIMENTS_DIR.glob("*.yaml")) if (found := load(path)).drill]
 EVERY = {one.alert: "" for drill in DRILLS for one in expected_of_drill(drill)}
@@ -25,6 +28,9 @@ class Rules:
 
     rules: Mapping[str, str] = field(default_factory=lambda: EVERY)
     error: PortError | None = None
+
+    def close(self) -> None:
+        """Close nothing."""
 
     def alert_rules(self) -> Mapping[str, str]:
         if self.error:
@@ -76,3 +82,22 @@ def test_only_the_assertion_about_alerts_expects_some() -> None:
     other = replace(spec, kind="drain_outcome", params={"expect": "drained"})
     found = list(expected_of_assertions(replace(EXPERIMENT, assertions=(other, spec))))
     assert [(one.alert, one.by) for one in found] == [("A", "assertion told of e")]
+
+
+def test_a_drill_without_a_rule_is_refused_in_the_same_words_whatever_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    route = AlertRoute("http://127.0.0.1:9093", "", "drill", "HOOK")
+    target = replace(TARGET, drill=route, signals={})
+    monkeypatch.setattr(preparing, "resolve_target", lambda settings, name: target)
+    monkeypatch.setattr(preparing, "check_receiver", lambda route: None)
+    monkeypatch.setattr(preparing.guard, "check_plan", lambda experiment, target: None)
+    monkeypatch.setattr(preparing, "PrometheusSource", lambda target, clock, environ: Rules({"GatewayErrors": ""}))
+    told = set()
+    for seed in range(8):
+        names = ("bad-rollout", "network-policy", "scaling-failure")
+        wish = preparing.Wish(names, PROJECT_DIR / "gameday.toml", "local", tmp_path, seed=seed)
+        with pytest.raises(DrillError) as refused:
+            preparing.prepare(wish, {"HOOK": "pl4nted-webhook-token"})
+        told.add(str(refused.value))
+    assert len(told) == 1 and list(tmp_path.iterdir()) == []
