@@ -6,12 +6,10 @@ more after a refusal.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
 
 from harness.blast_radius import Surroundings, objection
 from harness.hours import inside, next_opening, parse_hours
@@ -21,6 +19,7 @@ from harness.model.errors import Refusal
 from harness.model.experiment import Experiment
 from harness.model.facts import Fact
 from harness.model.fault import Loss, Permission, UndoRecord
+from harness.model.loopback import host_of, is_loopback
 from harness.model.target import ClusterIdentity, Target
 from harness.ports import Victims
 
@@ -77,19 +76,15 @@ def check_hours(target: Target, experiment: Experiment, now_unix_s: float) -> No
 
 
 def check_loopback(url: str) -> None:
-    """Refuse an address outside 127.0.0.0/8.
+    """Refuse an address that is not of this machine.
 
     Raises:
         Refusal: With code ``loopback``; the text names the host and no more of the address, which may be a secret.
     """
-    host = urlsplit(url).hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        remedy = "this target is loopback only: an address outside 127.0.0.0/8 would leave the machine"
-        where = f"{urlsplit(url).scheme}://{host or '(no host)'}"
+    if not is_loopback(url):
+        remedy = "this target is loopback only: any other address would leave the machine"
+        scheme, separator, _ = url.partition("://")
+        where = (scheme + separator if separator else "") + (host_of(url) or "(no host)")
         raise Refusal("loopback", f"{where} is not a loopback address", remedy)
 
 

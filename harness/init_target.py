@@ -17,12 +17,13 @@ from typing import Any
 
 from harness.drivers.kubernetes.actor import KubernetesActor
 from harness.drivers.kubernetes.connection import connect_context
-from harness.drivers.kubernetes.kubeconfig import context_names, is_loopback
+from harness.drivers.kubernetes.kubeconfig import context_names
 from harness.drivers.kubernetes.observer import KubernetesObserver
 from harness.drivers.prometheus import PrometheusSource
 from harness.drivers.system_clock import RealClock
 from harness.init_survey import ClusterSurvey, MetricsSurvey, Packs
 from harness.model.errors import SpecError
+from harness.model.loopback import is_loopback
 from harness.model.target import ClusterIdentity, Target
 from harness.settings import one_kubeconfig
 

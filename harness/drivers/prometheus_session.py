@@ -7,7 +7,6 @@ No query and no reading of results here.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.util.retry import Retry
 
 from harness.model.errors import PortError
+from harness.model.loopback import host_of, is_loopback
 from harness.model.target import Target
 
 SYSTEM = "prometheus"
@@ -168,18 +168,13 @@ class PrometheusSession:
 
 
 def check_loopback(url: str) -> None:
-    """Refuse an address outside 127.0.0.0/8, before anything is sent.
+    """Refuse an address that is not of this machine, before anything is sent.
 
     Raises:
         PortError: The host of the URL is not a loopback address.
     """
-    host = urlsplit(url).hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        problem = f"{host or url!r} is not a loopback address, and this target is loopback only"
+    if not is_loopback(url):
+        problem = f"{host_of(url) or 'what is given'} is not a loopback address, and this target is loopback only"
         raise PortError(SYSTEM, "connect", problem, "set prometheus_url to an address in 127.0.0.0/8")
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import atexit
 import binascii
-import ipaddress
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import platformdirs
 import psutil
@@ -25,6 +23,7 @@ from kubernetes.config.kube_config import KubeConfigLoader
 
 from harness.drivers.kubernetes.exec_plugin import ExecPlugin, TokenKeeper
 from harness.model.errors import SpecError
+from harness.model.loopback import is_loopback
 
 POOL_SIZE = 32
 """Connections kept open; more than the watches of three namespaces and the calls beside them (CASES B12)."""
@@ -82,15 +81,6 @@ def load_in_cluster() -> Configuration:
     configuration.retries = False
     configuration.connection_pool_maxsize = POOL_SIZE
     return configuration
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL's host is a loopback address."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_file(path: str) -> None:
