@@ -8,6 +8,7 @@ another cluster than the target's it reads no more than what tells it apart (DES
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -335,7 +336,8 @@ class Doctor:
         found = preflight.find_all(experiment, facts)
         for finding in found:
             told = f"{finding.message} ({finding.code}; {experiment.name})"
-            yield Line("platform", State.FINDING, finding.subject, told, finding.remedy)
+            look = re.sub(r"^kubectl\b", lambda _: self._kubectl, finding.remedy)
+            yield Line("platform", State.FINDING, finding.subject, told, look)
         dry = self._gameday(f"run {experiment.name} --dry-run")
         lacks = [*preflight.unready_workloads(experiment, facts, metrics), *preflight.not_yet_known(experiment, facts)]
         problems = [problem for plan in experiment.faults for problem in self._fault(experiment, plan.name, facts)]

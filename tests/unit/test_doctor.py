@@ -101,6 +101,8 @@ def test_every_finding_is_told_and_each_has_a_command():
         assert words in problems[area]
     assert status_of(lines) == 20
     assert all(line.command for line in lines if line.state is State.FINDING)
+    asked = [line.command for line in lines if line.command.startswith("kubectl")]
+    assert asked == ["kubectl --kubeconfig /k --context c -n agents get hpa"]  # of this cluster, not of the current one
 
 
 def test_a16_of_another_cluster_nothing_more_is_read_and_the_exit_is_4():
