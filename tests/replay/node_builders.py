@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.model.facts import NodeAutoscalerFact, NodeAutoscalerFlagsFact, NodeFact
-from tests.replay.builders import BURST_END_S, END_S, ORIGIN, Run, good_run, pod
+from harness.model.verdict import Verdict
+from tests.replay.builders import BURST_END_S, END_S, ORIGIN, Run, asserting, good_run, judged, pod
 
 UP, DOWN = "up", "down"
 POOL = {"pool": "general"}
@@ -17,8 +18,19 @@ STATUS, SYSTEM = "cluster-autoscaler-status", "kube-system"
 CANDIDATE, LEAVING = "DeletionCandidateOfClusterAutoscaler", "ToBeDeletedByClusterAutoscaler"
 NEW = "node-new-0"
 NEED_S, TRIGGER_S, CAME_S, OFFERED_S = 60.0, 65.0, 100.0, 110.0
+KIND = "nodes_scaled"
+GPU = "nvidia.com/gpu"
+UNNEEDED_S = 170.0
+DUE_S = UNNEEDED_S + 300 + 10
+"""The autoscaler's unneeded time of 5 min, and a scan; its delay after an addition ends before, at +460 s."""
 FLAGS = {"scale-down-unneeded-time": "5m0s", "scale-down-delay-after-add": "6m", "scan-interval": "10s"}
 WAITING = {"node": "", "phase": "Pending", "ready": False, "reason": "Unschedulable"}
+
+
+def scaled(run: Run, direction: str, **params: Any) -> Verdict:
+    """Judge a run by one `nodes_scaled`."""
+    verdict: Verdict = judged(asserting(run, KIND, direction=direction, **params), KIND)
+    return verdict
 
 
 def scaled_node(name: str = NEW, **changes: Any) -> NodeFact:

@@ -1,20 +1,16 @@
 """Faults that get one setting wrong (autoscaler, rollout, policy, demand for GPUs): proof, undo, whom undo respects."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from experiments.faults.context import FaultContext, FaultError, drive
+from experiments.faults.context import FaultError
 from experiments.faults.registry import FAULTS
-from harness import registries
 from harness.drivers.kubernetes.residue import CLUSTER_MARKED_KINDS, MARKED_KINDS
-from harness.fakes.switches import Switches
-from harness.fakes.world import Twin
-from harness.model.fault import FaultPlan, ObjectRef
-from harness.ports import Drivers, MetricsSource, Observation, Permit
+from harness.model.fault import ObjectRef
+from tests.unit.fault_stage import Stage, made
 
 PLANNER = ObjectRef("apps/v1", "Deployment", "planner", "agents")
 INFERENCE = ObjectRef("apps/v1", "Deployment", "inference", "agents")
@@ -31,65 +27,6 @@ def rollout(variant: str, **more: Any) -> dict[str, Any]:
 
 
 WRONG_QUEUE = rollout("env", env={"name": "REDIS_ADDRESS", "value": "127.0.0.1:1"})
-
-
-@dataclass
-class Stage:
-    """One fault at a time on the twin, with as many requests a second as the test wants."""
-
-    twin: Twin
-    rate_rps: float = 0.0
-    seen: list[Observation] = field(default_factory=list)
-    metrics: MetricsSource | None = None
-    sent: int = 0
-
-    def __post_init__(self) -> None:
-        self.metrics = self.twin.metrics
-        self.twin.load.tool_calls = 0.5
-        self.twin.clock.every_step(self._send)
-
-    @property
-    def drivers(self) -> Drivers:
-        return self.twin.drivers(None, "run")  # type: ignore[arg-type]  # nothing is stored
-
-    def _send(self, now_s: float) -> None:
-        while self.sent < now_s * self.rate_rps:
-            self.sent += 1
-            self.twin.gateway.send(self.sent, now_s, now_s)
-
-    def carry_out(self, action: str, max_hold_s: float = 60.0, **arguments: Any) -> dict[str, Any]:
-        fault, drivers = FAULTS[action], self.drivers
-        plan = FaultPlan("change", action, arguments, 0.0, max_hold_s, fault.loss, fault.undo, "", 5.0)
-        context = FaultContext(
-            "run", 7, drivers.actor, drivers.ledger, self.twin.clock, lambda *_: Permit(True), self.seen.append,
-            drivers.actor.terminate_pods, target=self.twin.target, metrics=self.metrics,
-        )  # fmt: skip
-        return drive(fault.steps(context, plan), self.twin.clock)
-
-    def problem(self, action: str, **arguments: Any) -> str:
-        return FAULTS[action].preview(self.drivers.actor, arguments, 7, self.twin.target).problem
-
-    def undo(self) -> list[str]:
-        ledger = self.drivers.ledger
-        return [ledger.undo(record).outcome for record in ledger.open_records("run")]
-
-    def get(self, ref: ObjectRef) -> dict[str, Any]:
-        found = self.twin.store.get(ref)
-        assert found is not None
-        return dict(found)
-
-    def somebody_sets(self, ref: ObjectRef, values: dict[str, Any]) -> None:
-        self.twin.store.patch(ref, self.get(ref), values)
-
-    def planner(self) -> dict[str, Any]:
-        return dict(self.get(PLANNER)["spec"]["template"]["spec"]["containers"][0])
-
-    def pass_time(self, duration_s: float) -> None:
-        self.twin.clock.sleep(duration_s)
-
-
-def made(name: str = "bad-rollout", **switches: Any) -> Stage:
-    return Stage(Twin(registries.load(registries.experiment_path(name)), 1, Switches(**switches)))
 
 
 @pytest.fixture
@@ -240,94 +177,6 @@ def test_a_rollout_that_cannot_be_broken_is_refused(stage: Stage, arguments: Any
 def test_a_rollout_under_way_is_not_disturbed(stage: Stage) -> None:
     stage.carry_out("break_rollout", **rollout("image"))
     assert "has a rollout under way: 3 of its pods" in stage.problem("break_rollout", **rollout("probe"))
-
-
-# cut_network ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_planner_that_misses_its_queue_says_so_and_goes_on_after_the_undo(stage: Stage) -> None:
-    stage.rate_rps = 30.0
-    told = stage.carry_out("cut_network", **CUT)
-    assert told["effect"] == "CONFIRMED" and "planner_queue_unavailable_total rose by" in told["reason"]
-    listed = stage.get(POLICY)["spec"]["podSelector"]["matchExpressions"][0]["values"]
-    assert listed == ["tool-adapter", "evaluation"]
-
-    (outcome,) = stage.undo()
-    assert "restored" in outcome
-    listed = stage.get(POLICY)["spec"]["podSelector"]["matchExpressions"][0]["values"]
-    assert listed == ["planner", "tool-adapter", "evaluation"]
-
-
-def test_a_network_that_enforces_nothing_is_told_in_plain_words() -> None:
-    stage = made("network-policy", fault_absent=True)
-    stage.rate_rps = 30.0
-    with pytest.raises(FaultError, match=r"ABSENT: .*network does not enforce its policies"):
-        stage.carry_out("cut_network", **CUT)
-
-
-def test_a_counter_that_rose_before_proves_no_policy(stage: Stage) -> None:
-    stage.rate_rps = 30.0
-    listed = "/spec/podSelector/matchExpressions/key=app/values"
-    stage.somebody_sets(POLICY, {listed: ["tool-adapter", "evaluation"]})
-    stage.pass_time(10.0)
-    stage.somebody_sets(POLICY, {listed: ["planner", "tool-adapter", "evaluation"]})
-    with pytest.raises(FaultError, match=r"UNCLEAR: .* in the 60 s before the change: that it goes on rising proves"):
-        stage.carry_out("cut_network", **CUT)
-
-
-def test_a_counter_that_rose_long_before_is_as_good_as_new(stage: Stage) -> None:
-    stage.rate_rps = 30.0
-    stage.carry_out("cut_network", **CUT)
-    stage.undo()
-    stage.pass_time(70.0)
-    told = stage.carry_out("cut_network", **CUT)
-    assert told["effect"] == "CONFIRMED"
-
-
-def test_a_policy_without_a_counter_to_prove_it_leaves_it_unclear(stage: Stage) -> None:
-    with pytest.raises(FaultError, match=r"UNCLEAR: .*no signal nothing_total"):
-        stage.carry_out("cut_network", **{**CUT, "signal": "nothing_total"})
-
-
-def test_a_policy_that_a_person_mended_stays_mended(stage: Stage) -> None:
-    stage.rate_rps = 30.0
-    stage.carry_out("cut_network", **CUT)
-    theirs = ["tool-adapter", "evaluation", "planner"]
-    stage.somebody_sets(POLICY, {"/spec/podSelector/matchExpressions/key=app/values": theirs})
-    (outcome,) = stage.undo()
-    assert "left alone" in outcome
-    assert stage.get(POLICY)["spec"]["podSelector"]["matchExpressions"][0]["values"] == theirs
-
-
-def without_default_deny(stage: Stage) -> None:
-    ref = ObjectRef(POLICY.api_version, POLICY.kind, "default-deny", "agents")
-    stage.twin.store.delete(ref, stage.get(ref)["metadata"]["uid"])
-
-
-def nothing(stage: Stage) -> None:
-    del stage
-
-
-def alone(stage: Stage) -> None:
-    stage.somebody_sets(POLICY, {"/spec/podSelector/matchExpressions/key=app/values": ["planner"]})
-
-
-@pytest.mark.parametrize(
-    ("before", "arguments", "problem"),
-    [
-        (nothing, {"policy": "nobody"}, "there is no NetworkPolicy agents/nobody"),
-        (nothing, {"selector": "app=nobody"}, "no pod matches app=nobody"),
-        (nothing, {"selector": "app=inference"}, "does not list app=inference"),
-        (nothing, {"policy": "default-deny"}, "does not list app=planner"),
-        (without_default_deny, {}, "no other policy keeps app=planner in"),
-        (alone, {}, "which the API refuses"),
-    ],
-)
-def test_a_policy_that_cannot_be_changed_so_is_refused(
-    stage: Stage, before: Callable[[Stage], None], arguments: Any, problem: str
-) -> None:
-    before(stage)
-    assert problem in stage.problem("cut_network", **{**CUT, **arguments})
 
 
 # the demand for GPUs --------------------------------------------------------------------------------------------------
