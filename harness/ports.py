@@ -173,10 +173,7 @@ class ClusterObserver(Protocol):
         ...
 
     def fingerprint(self, scope: Scope) -> Mapping[str, Any]:
-        """Read what faults can touch (DESIGN U6), by ``kind/namespace/name``, as plain JSON.
-
-        Pods, statuses and what controllers change by themselves (replicas under an HPA) are left out.
-        """
+        """Read what faults can touch (DESIGN U6) as JSON by ``kind/namespace/name``; nothing that controllers change."""
         ...
 
 
