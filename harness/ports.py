@@ -173,7 +173,7 @@ class ClusterObserver(Protocol):
         ...
 
     def fingerprint(self, scope: Scope) -> Mapping[str, Any]:
-        """Read what faults can touch (DESIGN U6) as JSON by ``kind/namespace/name``; nothing that controllers change."""
+        """Read what faults touch (DESIGN U6) as JSON by ``kind/namespace/name``, without what controllers change."""
         ...
 
 
