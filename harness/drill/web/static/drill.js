@@ -71,13 +71,13 @@ function confirmed(command) {
 function askToStop() {
   const dialog = $("stop-dialog");
   if (dialog.open || view?.state === "over") return;
+  $("stop-reason").value = "";  // here, not when it closes: that is told late, and would empty what is typed the next time
   dialog.returnValue = "no";
   dialog.showModal();
 }
 
 async function stopAnswered() {
   const reason = $("stop-reason").value.trim();
-  $("stop-reason").value = "";
   if ($("stop-dialog").returnValue === "yes" && (await send("/api/stop", reason ? { reason } : {}))) say("The safety stop is pulled");
 }
 
