@@ -93,7 +93,7 @@ class Reaper:
         records = self.ledger.open_records()
         state = self.leases.look()  # after the records: a run holds the Lease before it writes its first
         if not records:
-            self._sweep_now_and_then(state.holder if state.alive else "")
+            self._sweep_now_and_then({run_label(state.holder)} if state.alive and state.holder else frozenset())
             return 0
         if state.alive:
             late = [record for record in records if 0 < record.deadline_unix_s <= state.server_unix_s]
@@ -111,14 +111,22 @@ class Reaper:
             count = self._take_back(records, f"the run {dead or 'that left it'} is gone")
             for run_id in {record.run_id for record in records}:
                 self.ledger.close(run_id)
-            self._sweep({run_label(record.run_id) for record in self.ledger.open_records()})
+            if not self.ended():  # the next reaper sweeps as well
+                self._sweep_after(count, {run_label(record.run_id) for record in self.ledger.open_records()})
             return count
         finally:
             lease.release()
 
-    def _sweep_now_and_then(self, living: str) -> None:
+    def _sweep_after(self, taken_back: int, spared: Collection[str]) -> None:
+        """Sweep at once where something was taken back; a record that stays open for long is no reason to each turn."""
+        if taken_back:
+            self._sweep(spared)
+        else:
+            self._sweep_now_and_then(spared)
+
+    def _sweep_now_and_then(self, spared: Collection[str]) -> None:
         if self.clock.now_s() - self._swept_s >= SWEEP_EVERY_S:
-            self._sweep({run_label(living)} if living else frozenset())
+            self._sweep(spared)
 
     def _sweep(self, spared: Collection[str]) -> None:
         self._swept_s = self.clock.now_s()

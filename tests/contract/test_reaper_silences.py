@@ -97,7 +97,7 @@ def start(light_testbed: dict[str, Any], papers: Papers, tmp_path: Path) -> Iter
     yield started_with
     for process in started:
         process.terminate()
-        assert process.wait(60) == 0  # it first ends what it is at: fencing a dead run takes as long as its Lease
+        assert process.wait(20) == 0
 
 
 def states(front: TlsFront, papers: Papers) -> dict[str, str]:

@@ -110,6 +110,7 @@ def test_what_cannot_be_taken_back_stays_open_is_said_once_a_minute_and_stops_no
     loud = [line for line in said if "CANNOT TAKE BACK" in line]
     assert len(loud) == 1
     found.turn("reaper-a")
+    assert cluster.calls.count("sweep all but ['run-1']") == 1, "what stays open is no reason to sweep each turn"
     assert len([line for line in said if "CANNOT TAKE BACK" in line]) == 1
     clock.t_s += REMIND_EVERY_S
     found.turn("reaper-a")
@@ -141,4 +142,4 @@ def test_told_to_end_it_does_so_after_the_step_in_hand_and_leaves_the_rest_open(
     found.ended = lambda: "undo 2" in cluster.calls
     assert found.turn("reaper-a") == 1
     assert [r.record_id for r in cluster.open_records()] == ["1"]
-    assert cluster.calls[-1] == "release"
+    assert cluster.calls[-1] == "release" and not any("sweep" in call for call in cluster.calls)
