@@ -22,12 +22,12 @@ from tests.bench.load_envoy import envoy
 from tests.bench.load_table import Limit, Table, limits_table, markdown, missed, placed
 from tests.bench.load_tools import PROJECT_DIR
 from tests.bench.load_truth import latency_section, stall_section
-from tests.bench.load_volume import volume_section, workers_section
+from tests.bench.load_volume import log_section, volume_section, workers_section
 from tests.bench.load_window import Others, ToolError
 
 DOCUMENT = PROJECT_DIR / "docs" / "performance.md"
 Section = Callable[[Bench, Callable[[str], None]], tuple[list[Table], list[Limit]]]
-SECTIONS = ("cost", "steady", "stall", "latency", "workers", "volume")
+SECTIONS = ("cost", "steady", "stall", "latency", "workers", "log", "volume")
 
 
 def facts(bench: Bench) -> str:
@@ -68,7 +68,7 @@ def run(bench: Bench, chosen: list[str]) -> tuple[list[Table], list[Limit]]:
 
     sections: dict[str, Section] = {
         "cost": cost, "steady": steady_section, "stall": stall_section, "latency": latency_section,
-        "workers": workers_section, "volume": volume,
+        "workers": workers_section, "log": log_section, "volume": volume,
     }  # fmt: skip
     tables: list[Table] = []
     limits: list[Limit] = []

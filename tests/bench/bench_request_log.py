@@ -33,6 +33,10 @@ DISK_MAX_BYTES, MEMORY_MAX_BYTES, READ_MAX_S = 100_000_000, 200_000_000, 3.0
 Columns = list[Any]
 
 
+class StepError(Exception):
+    """A step failed, or did not find again what was written."""
+
+
 def columns_of_a_second(second: int, rng: np.random.Generator) -> Columns:
     """Return one second of requests: exponential gaps and lags, lognormal latencies, and time-outs in the outage."""
     count = int(RATE_RPS * BATCH_EVERY_S)
@@ -109,11 +113,15 @@ STEPS = {"write": write, "convert": convert, "read": read}
 
 
 def measured(step: str, folder: Path, rows: int) -> dict[str, float]:
-    """Run a step in a process of its own; return what it says, with its peak of memory."""
+    """Run a step in a process of its own; return what it says, with its peak of memory.
+
+    Raises:
+        StepError: It failed.
+    """
     command = [sys.executable, "-m", "tests.bench.bench_request_log", "--step", step, "--rows", str(rows), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     if done.returncode:
-        raise SystemExit(f"{step} failed:\n{done.stderr[-2000:]}")
+        raise StepError(f"{step} failed:\n{done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -124,13 +132,20 @@ def peak_bytes() -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def report(rows: int) -> bool:
-    """Measure and print; tell whether every limit was kept."""
+Check = tuple[str, float, float | None, str]
+"""What is measured, its value, its limit and the unit of both."""
+
+
+def checks(rows: int) -> list[Check]:
+    """Write, convert and read a log of so many rows; return what it took.
+
+    Raises:
+        StepError: A step failed, or rows were lost.
+    """
     with tempfile.TemporaryDirectory() as folder:
         found = {step: measured(step, Path(folder), rows) for step in STEPS}
     written, converted, back = found["write"], found["convert"], found["read"]
-    table = Table("request log", "measured", "limit", "kept", box=None, title=f"{written['rows']:,.0f} rows")
-    checks = (
+    return [
         ("on disk, Parquet", converted["bytes"], DISK_MAX_BYTES, "bytes"),
         ("on disk, stream while the run is on", written["bytes"], None, "bytes"),
         ("memory of who writes the stream", written["peak_bytes"], MEMORY_MAX_BYTES, "bytes"),
@@ -139,15 +154,22 @@ def report(rows: int) -> bool:
         ("making the Parquet", converted["seconds"], None, "s"),
         (f"reading, cut to {back['window_rows']:,.0f} rows", back["seconds"], READ_MAX_S, "s"),
         ("memory of who reads it", back["peak_bytes"], None, "bytes"),
-    )
-    for name, value, limit, unit in checks:
+    ]
+
+
+def report(rows: int) -> bool:
+    """Measure and print; tell whether every limit was kept."""
+    found = checks(rows)
+    table = Table("request log", "measured", "limit", "kept", box=None, title=f"{rows:,.0f} rows")
+    for name, value, limit, unit in found:
         kept = "" if limit is None else "yes" if value <= limit else "NO"
-        table.add_row(name, _text(value, unit), "" if limit is None else _text(limit, unit), kept)
+        table.add_row(name, shown(value, unit), "" if limit is None else shown(limit, unit), kept)
     Console(width=120).print(table)
-    return all(limit is None or value <= limit for _, value, limit, _ in checks)
+    return all(limit is None or value <= limit for _, value, limit, _ in found)
 
 
-def _text(value: float, unit: str) -> str:
+def shown(value: float, unit: str) -> str:
+    """Return a figure with its unit."""
     return f"{value / 1e6:,.1f} MB" if unit == "bytes" else f"{value:,.2f} {unit}"
 
 
@@ -162,7 +184,10 @@ def main() -> int:
         found = STEPS[options.step](options.folder, options.rows)
         sys.stdout.write(json.dumps(found | {"peak_bytes": peak_bytes()}))
         return 0
-    return 0 if report(options.rows) else 1
+    try:
+        return 0 if report(options.rows) else 1
+    except StepError as error:
+        parser.exit(1, f"bench-log: {error}\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ prints a line when the load is on, and writes ``result.json`` and ``requests.par
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -44,6 +45,7 @@ class Spec:
         timeout_s: Of a request; also how long an arrival may wait for a user.
         workers: Worker processes.
         stop_lag_s: End it once a second's worst start is so late; 0: never.
+        procs_files: Of the control groups that the generator is to enter before it begins.
     """
 
     url: str
@@ -55,6 +57,7 @@ class Spec:
     timeout_s: float = TIMEOUT_S
     workers: int = 1
     stop_lag_s: float = 0.0
+    procs_files: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -164,6 +167,15 @@ def _plan(spec: Spec) -> Any:
     )  # fmt: skip
 
 
+def _prefix(spec: Spec) -> tuple[str, ...]:
+    """Return what the generator is run by: only on its cores, and from its first moment within its control groups."""
+    pinned = ("taskset", "-c", ",".join(str(core) for core in spec.cores))
+    if not spec.procs_files:
+        return pinned
+    entering = " && ".join(f"echo 0 > {shlex.quote(file)}" for file in spec.procs_files)
+    return ("sh", "-c", f'{entering} && exec "$@"', "sh", *pinned)
+
+
 def _drive(spec: Spec) -> None:
     from harness.drivers.locust_child import COMMAND  # noqa: PLC0415 - in the driver's process only
     from harness.drivers.locust_driver import LocustDriver  # noqa: PLC0415
@@ -171,8 +183,7 @@ def _drive(spec: Spec) -> None:
     from harness.request_log_files import to_parquet  # noqa: PLC0415
 
     clock, folder = RealClock.starting_now(), Path(spec.folder)
-    cores = ",".join(str(core) for core in spec.cores)
-    driver = LocustDriver(clock, folder, ("taskset", "-c", cores, *COMMAND))
+    driver = LocustDriver(clock, folder, (*_prefix(spec), *COMMAND))
     edges: dict[str, Any] = {}
     try:
         driver.start(_plan(spec))
