@@ -91,7 +91,7 @@ rehearse: $(VENV)/.testbed  ## run every experiment against the in-memory twin
 	$(BIN)/python -m pytest -m gameday --gameday-rehearse $(ARGS)
 
 .PHONY: bench
-bench: bench-run bench-judge bench-log bench-load bench-kill  ## print the measured numbers
+bench: bench-run bench-judge bench-load bench-kill  ## print the measured numbers
 
 .PHONY: bench-judge
 bench-judge: $(VENV)/.dev  ## judge and report an hour at 1,200 requests/s, and a normal run

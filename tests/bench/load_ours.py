@@ -167,7 +167,7 @@ def _plan(spec: Spec) -> Any:
     )  # fmt: skip
 
 
-def _prefix(spec: Spec) -> tuple[str, ...]:
+def prefix(spec: Spec) -> tuple[str, ...]:
     """Return what the generator is run by: only on its cores, and from its first moment within its control groups."""
     pinned = ("taskset", "-c", ",".join(str(core) for core in spec.cores))
     if not spec.procs_files:
@@ -183,7 +183,7 @@ def _drive(spec: Spec) -> None:
     from harness.request_log_files import to_parquet  # noqa: PLC0415
 
     clock, folder = RealClock.starting_now(), Path(spec.folder)
-    driver = LocustDriver(clock, folder, (*_prefix(spec), *COMMAND))
+    driver = LocustDriver(clock, folder, (*prefix(spec), *COMMAND))
     edges: dict[str, Any] = {}
     try:
         driver.start(_plan(spec))

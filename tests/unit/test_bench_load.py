@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.bench import bench_request_log
 from tests.bench.load_bench import highest_carried, ladder
 from tests.bench.load_cost import OURS, Cost, cost_table, guarded
 from tests.bench.load_envoy import Counts
+from tests.bench.load_ours import Spec, prefix
 from tests.bench.load_reports import (
     UnreadableError,
     k6_report,
@@ -240,6 +244,48 @@ def test_a_ladder_rises_by_its_ratio_and_ends() -> None:
     assert rates[0] < 2000
     assert 30_000 < rates[-1] <= 60_000
     assert all(b / a == pytest.approx(1.25) for a, b in pairwise(rates))
+
+
+# workers and the log --------------------------------------------------------------------------------------------------
+
+
+def spec(folder: Path, **changes: object) -> Spec:
+    stages = [("steady", 1.0, 10.0, 10.0)]
+    return replace(Spec("http://127.0.0.1:1", "Get", stages, str(folder), (1,)), **changes)  # type: ignore[arg-type]
+
+
+def test_a_generator_is_in_its_control_groups_before_it_begins(tmp_path: Path) -> None:
+    files = (str(tmp_path / "cpu" / "cgroup.procs"), str(tmp_path / "with space"))
+    (tmp_path / "cpu").mkdir()
+    core = min(os.sched_getaffinity(0))
+    command = [*prefix(spec(tmp_path, procs_files=files, cores=(core,))), "cat", *files]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    assert done.stdout == "0\n0\n"
+    assert prefix(spec(tmp_path, cores=(0, 1))) == ("taskset", "-c", "0,1")
+
+
+def test_a_generator_that_cannot_enter_its_control_group_does_not_begin(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    gone = spec(tmp_path, procs_files=(str(tmp_path / "gone" / "cgroup.procs"),), cores=(core,))
+    done = subprocess.run([*prefix(gone), "echo", "began"], capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode
+    assert not done.stdout
+
+
+def test_a_request_log_is_measured_step_by_step_and_held_to_its_limits() -> None:
+    found = bench_request_log.checks(900_000)  # its outage must be in it
+    limited = {name: unit for name, value, limit, unit in found if limit is not None and value > 0}
+    assert limited == {
+        "on disk, Parquet": "bytes",
+        "memory of who writes the stream": "bytes",
+        "memory of who makes the Parquet": "bytes",
+        "reading, cut to 72,000 rows": "s",
+    }
+
+
+def test_a_step_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(bench_request_log.StepError, match=r"read failed:[\s\S]*requests\.parquet"):
+        bench_request_log.measured("read", tmp_path, 5)
 
 
 # truth ---------------------------------------------------------------------------------------------------------------
