@@ -38,6 +38,7 @@ _STYLES: Mapping[str, dict[str, Any]] = {
     "queue_depth": {"color": BLUE, "width": 2},
     "queue_oldest_task_age_seconds": {"color": ORANGE, "width": 2},
 }
+_ALIKE = (ORANGE, PURPLE, GREEN, GREY)
 _STEPS = {"desired", "asked", "ready", "headroom"}
 
 
@@ -286,8 +287,9 @@ def add_chart(fig: go.Figure, number: int, row: Chart, domain: tuple[float, floa
         showarrow=False,
         font={"size": 13},
     )
-    for line in row.panel.lines:
-        fig.add_trace(_trace(line, axis, legend, f"%{{y:{row.value_format}}}{row.unit}"))
+    for nth, line in enumerate(row.panel.lines):
+        alike = sum(before.role == line.role for before in row.panel.lines[:nth])
+        fig.add_trace(_trace(line, axis, legend, f"%{{y:{row.value_format}}}{row.unit}", alike))
     if row.limit and row.panel.lines:
         _add_limit(fig, axis, *row.limit)
     if not row.panel.lines:
@@ -307,7 +309,10 @@ def _value_range(row: Chart) -> dict[str, Any]:
     return {} if any(values) else {"range": [0, 1]}
 
 
-def _trace(line: Line, axis: str, legend: str, value: str) -> go.Scatter:
+def _trace(line: Line, axis: str, legend: str, value: str, alike: int) -> go.Scatter:
+    look = dict(_STYLES.get(line.role, {"color": BLUE}))
+    if alike:  # another line of this chart shows the same of something else: the two must be told apart
+        look["color"] = _ALIKE[(alike - 1) % len(_ALIKE)]
     template = f"{plain(line.name)}: {value}" + (" (%{customdata})" if line.notes else "")
     return go.Scatter(
         x=line.x,
@@ -317,7 +322,7 @@ def _trace(line: Line, axis: str, legend: str, value: str) -> go.Scatter:
         legend=legend,
         mode="lines",
         connectgaps=False,
-        line={**_STYLES.get(line.role, {"color": BLUE}), "shape": "hv" if line.role in _STEPS else "linear"},
+        line={**look, "shape": "hv" if line.role in _STEPS else "linear"},
         customdata=line.notes or None,
         hovertemplate=f"{template}<extra></extra>",
     )

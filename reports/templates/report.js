@@ -9,6 +9,35 @@
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
 
+  // Beside each other a chart's title and its legend need width; where there is little, the legend goes below the title.
+  function narrow() { return !printing && place.clientWidth < 620; }
+
+  // Plotly breaks a legend into lines; about what it takes for one entry: its line, and its letters at size 10.
+  function lines(key, width) {
+    var wanted = figure.data.filter(function (one) { return one.legend === key && one.showlegend !== false && one.name; })
+      .reduce(function (sum, one) { return sum + 46 + 5.4 * one.name.length; }, 0);
+    return wanted > width ? 2 : 1;
+  }
+
+  function heads() {
+    var below = narrow(), told = {}, raised = {};
+    var width = place._fullLayout._size.w;  // what is left for the charts beside their ticks
+    Object.keys(figure.layout).forEach(function (key) {
+      if (!/^legend\d*$/.test(key)) { return; }
+      raised[figure.layout[key].y] = 19 * lines(key, width) - 2;
+      told[key + ".x"] = below ? 0 : 1;
+      told[key + ".xanchor"] = below ? "left" : "right";
+      told[key + ".font.size"] = below ? 10 : 12;
+    });
+    (figure.layout.annotations || []).forEach(function (one, number) {
+      if (one.xref !== "paper" || one.x !== 0 || one.yanchor !== "bottom" || !(one.y in raised)) { return; }
+      told["annotations[" + number + "].yshift"] = below ? raised[one.y] : 0;
+      told["annotations[" + number + "].xshift"] = below ? -56 : 0;
+      told["annotations[" + number + "].font.size"] = below ? 11 : 13;
+    });
+    return told;
+  }
+
   function look() {
     var ink = printing ? "#111418" : colour("--ink");
     var line = printing ? "#d5dae0" : colour("--line");
@@ -21,7 +50,7 @@
       told[key + ".tickfont.color"] = ink;
       told[key + ".spikecolor"] = printing ? line : colour("--dim");
     });
-    return told;
+    return Object.assign(told, heads());
   }
 
   function zoom(start, end) {
@@ -50,6 +79,11 @@
     button.addEventListener("click", function () { zoom(Number(button.dataset.start), Number(button.dataset.end)); });
   });
   dark.addEventListener("change", function () { Plotly.relayout(place, look()); });
+  var was = narrow();
+  window.addEventListener("resize", function () {
+    if (narrow() || was) { Plotly.Plots.resize(place).then(function () { return Plotly.relayout(place, heads()); }); }
+    was = narrow();
+  });
 
   var closed = [];
   window.addEventListener("beforeprint", function () {

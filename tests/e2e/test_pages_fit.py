@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import TimeoutError
 
 from harness.drill.debrief import write_debrief
 from harness.drill.web import serve
@@ -68,3 +69,29 @@ def test_nothing_is_wider_than_its_box(page: Any, width_px: int, request: pytest
     if SHOTS:
         page.screenshot(path=str(Path(SHOTS) / f"{request.node.name}.png"), full_page=True)
     assert overflowing(page) == []
+
+
+HEADS_THAT_COLLIDE = """() => {
+  const boxes = selector => [...document.querySelectorAll(selector)]
+    .map(one => ({ text: one.textContent, box: one.getBoundingClientRect() })).filter(one => one.box.width > 0);
+  const titles = boxes('#figure .annotation-text').filter(one => window.TITLES.includes(one.text));
+  const labels = boxes('#figure g.traces text');
+  const pairs = titles.flatMap(title => labels.map(label => [title, label])).filter(([a, b]) =>
+    a.box.left < b.box.right - 1 && b.box.left < a.box.right - 1 &&
+    a.box.top < b.box.bottom - 3 && b.box.top < a.box.bottom - 3);
+  return { drawn: titles.length > 2 && labels.length > 2, pairs: pairs.map(([a, b]) => `${a.text} | ${b.text}`) };
+}"""
+TITLES = """() => { window.TITLES = JSON.parse(document.getElementById("figure-data").textContent).layout.annotations
+  .map(one => one.text).filter(text => /^<b>/.test(text)).map(text => text.replace(/<[^>]*>/g, "")); }"""
+
+
+@pytest.mark.parametrize("page", ["report", "debrief"], indirect=True)
+@pytest.mark.parametrize("width_px", [*WIDTHS_PX, min(WIDTHS_PX)])
+def test_no_title_of_a_chart_stands_in_its_legend(page: Any, width_px: int) -> None:
+    page.evaluate(TITLES)
+    page.set_viewport_size({"width": width_px, "height": 900})
+    apart = f"() => {{ const seen = ({HEADS_THAT_COLLIDE})(); return seen.drawn && !seen.pairs.length; }}"
+    try:
+        page.wait_for_function(apart, timeout=5000)
+    except TimeoutError:
+        assert page.evaluate(HEADS_THAT_COLLIDE) == {"drawn": True, "pairs": []}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from harness.model.experiment import AssertionSpec
@@ -14,7 +15,7 @@ from harness.model.record import Ending, Record, no_requests
 from harness.model.signal import Harvest, Series, SignalHarvest
 from harness.model.timeline import Event, Timeline
 from reports import rows, series
-from reports.charts import charts, figure
+from reports.charts import Chart, add_chart, charts, figure
 from tests.unit import stored_runs as runs
 from tests.unit.test_reports_text import RUNS
 
@@ -199,3 +200,10 @@ def test_why_there_is_no_load_differs_by_how_the_run_ended() -> None:
     for ending, words in ((Ending.REFUSED, "refused"), (Ending.CRASHED, "broke off"), (Ending.ABORTED, "ended before")):
         record = runs.record(header=runs.header(ending=ending), timeline=empty, requests=no_requests())
         assert words in series.rate_panel(record).empty
+
+
+def test_lines_of_the_same_kind_in_a_chart_can_be_told_apart() -> None:
+    lines = tuple(series.Line(f"agents/{name}", "headroom", [0.0, 1.0], [1.0, 2.0]) for name in ("a", "b", "c"))
+    fig = go.Figure()
+    add_chart(fig, 2, Chart("headroom", "it", ".0f", series.Panel(lines)), (0.0, 1.0))
+    assert len({trace.line.color for trace in fig.data}) == 3
