@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,25 +40,13 @@ class Pace:
 
 
 FULL = Pace(
-    rounds=2,
-    window_s=10.0,
-    step_s=3.0,
-    step_ratio=1.15,
-    steady_s=30.0,
-    accuracy_s=60.0,
-    volume_s=300.0,
+    rounds=2, window_s=10.0, step_s=3.0, step_ratio=1.15, steady_s=30.0, accuracy_s=60.0, volume_s=300.0,
     log_rows=10_000_000,
-)
+)  # fmt: skip
 SHORT = Pace(
-    rounds=1,
-    window_s=4.0,
-    step_s=2.0,
-    step_ratio=1.25,
-    steady_s=10.0,
-    accuracy_s=8.0,
-    volume_s=30.0,
+    rounds=1, window_s=4.0, step_s=2.0, step_ratio=1.25, steady_s=10.0, accuracy_s=8.0, volume_s=30.0,
     log_rows=1_000_000,
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +125,12 @@ class Bench:
         timeout_s: float = TIMEOUT_S,
         procs_files: tuple[str, ...] = (),
     ) -> tuple[Window, Result, Counts]:
-        """Run our engine against Envoy at a constant rate and watch it for a while.
-
-        With control groups to enter it stays on the generators' core, however many workers it has: what they may use
-        of it is the groups' to say, and the server is nobody's neighbour.
-        """
+        """Run our engine against Envoy at a constant rate and watch it for a while."""
         length_s = window_s + 2 * SETTLE_S
         stages = [("steady", length_s, rate_rps, rate_rps)]
-        spec = self.spec(user, stages, users=users, workers=workers, timeout_s=timeout_s)
-        if procs_files:
-            spec = replace(spec, procs_files=procs_files, cores=(self.core,))
+        spec = self.spec(
+            user, stages, users=users, workers=workers, timeout_s=timeout_s, procs_files=procs_files
+        )  # fmt: skip
         before = self.server.counts()
         with running(spec, self.server_core) as load:
             window = self._settled(load.meter, window_s, load.process)
@@ -162,12 +146,17 @@ class Bench:
         workers: int = 1,
         timeout_s: float = TIMEOUT_S,
         stop_lag_s: float = 0.0,
+        procs_files: tuple[str, ...] = (),
     ) -> Spec:
-        """Return a load for our engine; more than one worker may use both cores."""
-        cores = (self.core,) if workers == 1 else (self.core, self.server_core)
+        """Return a load for our engine; more than one worker may use both cores.
+
+        With control groups to enter they stay on the generators' core, however many they are: what they may use of it
+        is the groups' to say, and the server is nobody's neighbour.
+        """
+        cores = (self.core,) if workers == 1 or procs_files else (self.core, self.server_core)
         return Spec(
             self.server.url, user, stages, str(self.new_folder()), cores, users, timeout_s, workers,
-            stop_lag_s=stop_lag_s,
+            stop_lag_s=stop_lag_s, procs_files=procs_files,
         )  # fmt: skip
 
     def carried_rps(self, user: str) -> float:

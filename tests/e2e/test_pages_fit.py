@@ -93,5 +93,5 @@ def test_no_title_of_a_chart_stands_in_its_legend(page: Any, width_px: int) -> N
     apart = f"() => {{ const seen = ({HEADS_THAT_COLLIDE})(); return seen.drawn && !seen.pairs.length; }}"
     try:
         page.wait_for_function(apart, timeout=5000)
-    except TimeoutError:
+    except TimeoutError:  # which pairs it is
         assert page.evaluate(HEADS_THAT_COLLIDE) == {"drawn": True, "pairs": []}
